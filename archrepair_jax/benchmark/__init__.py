@@ -1,0 +1,1 @@
+"""Equal-budget comparisons: how well an arm did, and how sure that is."""

@@ -1,0 +1,33 @@
+"""Random shifts and flips of one image; the jitted step maps them over its batch, a key an image."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+SHIFT = 4  # pixels, as in the usual CIFAR training
+
+
+def shift(image: Float[Array, "H W C"], key: PRNGKeyArray) -> Float[Array, "H W C"]:
+    """Moves the image by up to ``SHIFT`` pixels along both axes; black comes in from outside."""
+    padded = jnp.pad(image, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+    row, column = jax.random.randint(key, (2,), 0, 2 * SHIFT + 1)
+    return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
+
+
+def flip(image: Float[Array, "H W C"], key: PRNGKeyArray) -> Float[Array, "H W C"]:
+    """Mirrors the image left to right with probability one half."""
+    return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
+
+
+AUGMENTATIONS = {"shift": shift, "flip": flip}
+
+
+def augment(
+    images: Float[Array, "B H W C"], keys: PRNGKeyArray, names: tuple[str, ...]
+) -> Float[Array, "B H W C"]:
+    """Applies the named augmentations in order to each image with its own key (``keys``: [B])."""
+    for i, name in enumerate(names):
+        images = jax.vmap(lambda image, key, i=i, name=name: AUGMENTATIONS[name](image, jax.random.fold_in(key, i)))(
+            images, keys
+        )
+    return images

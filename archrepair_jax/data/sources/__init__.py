@@ -1,0 +1,94 @@
+"""Where images come from. Every source gives uint8 images and labels; here they are checked and divided."""
+
+import difflib
+
+import numpy as np
+
+from archrepair_jax.data.sources import arrays, digits, folder, tfds
+from archrepair_jax.data.sources.contract import PARTS, DataSettings, Source
+from archrepair_jax.data.splits import Dataset, carve
+from archrepair_jax.errors import InputError
+
+SOURCES = {"digits": digits.read, "npz": arrays.read, "folder": folder.read, "tfds": tfds.read}
+SMALLEST = 8  # pixels a side: below that the pooling of the networks has nothing left to pool
+
+
+def load(settings: DataSettings, seed: int) -> Dataset:
+    """Reads a data set and divides it into train, validation and test.
+
+    A source that lacks a test or a validation part has it carved from its training images, stratified and seeded; the
+    test part serves nothing but testing. Equal settings and seeds give equal arrays. The seed decides which images a
+    network never saw, so a trained network is only to be judged with the seed that it was trained with.
+
+    Raises:
+        InputError: the settings are wrong, or the data cannot be read, are malformed, or too few.
+    """
+    _check_settings(settings)
+    source = SOURCES[settings.name.partition(":")[0]](settings)
+    _check_source(source)
+    return _divide(source, settings, seed)
+
+
+def _check_settings(settings: DataSettings) -> None:
+    if settings.name not in SOURCES and not settings.name.startswith("tfds:"):
+        near = difflib.get_close_matches(settings.name, SOURCES, n=1)
+        hint = f"did you mean {near[0]}? It" if near else "it"
+        raise InputError(f"data.name={settings.name!r} is no source: {hint} is digits, npz, folder or tfds:NAME")
+    for part in ("validation", "test"):
+        fraction = getattr(settings, f"{part}_fraction")
+        if not 0 < fraction < 1:
+            raise InputError(f"data.{part}_fraction={fraction} must be between 0 and 1, both excluded")
+    if settings.validation_fraction + settings.test_fraction >= 1:
+        raise InputError("data.validation_fraction and data.test_fraction leave nothing to train on: lower one of them")
+    for part in PARTS:
+        if getattr(settings, f"{part}_size") < 0:
+            raise InputError(f"data.{part}_size={getattr(settings, f'{part}_size')} is negative: 0 keeps all images")
+
+
+def _check_source(source: Source) -> None:
+    """What holds for the parts of every source, wherever they came from."""
+    for part, split in source.parts.items():
+        if len(split) == 0:
+            raise InputError(f"the {part} part of {source.name} is empty: add images or leave that part out")
+    classes = len(source.class_names)
+    if classes < 2:
+        raise InputError(f"{source.name} has a single class, {source.class_names[0]!r}: a classifier needs at least 2")
+    shape = source.parts["train"].images.shape[1:]
+    if min(shape[:2]) < SMALLEST:
+        raise InputError(
+            f"the images of {source.name} are {shape[0]}x{shape[1]}: enlarge them to at least {SMALLEST}x{SMALLEST}"
+        )
+    for part, split in source.parts.items():
+        if split.images.shape[1:] != shape:
+            raise InputError(
+                f"the {part} images of {source.name} have shape {split.images.shape[1:]} but the training images "
+                f"{shape}: make them equal"
+            )
+        outside = split.labels[(split.labels < 0) | (split.labels >= classes)]
+        if len(outside):
+            raise InputError(
+                f"the {part} labels of {source.name} hold {outside[0]}, but its {classes} classes are 0..{classes - 1}"
+            )
+
+
+def _divide(source: Source, settings: DataSettings, seed: int) -> Dataset:
+    parts, total = dict(source.parts), len(source.parts["train"])
+    for part in ("test", "validation"):
+        if part not in parts:
+            train, fraction = parts["train"], getattr(settings, f"{part}_fraction")
+            size = round(fraction * total)
+            taken, rest = carve(train.labels, size, seed, part)
+            lost = np.setdiff1d(train.labels, train.labels[rest])
+            if size == 0 or len(lost):
+                few = f"class {source.class_names[lost[0]]!r}" if len(lost) else source.name
+                raise InputError(
+                    f"{few} has too few images to set a {part} part aside: add images or change data.{part}_fraction"
+                )
+            parts[part], parts["train"] = train.take(taken), train.take(rest)
+    for part in PARTS:
+        size = getattr(settings, f"{part}_size")
+        if size > len(parts[part]):
+            raise InputError(f"data.{part}_size={size}, but the {part} split of {source.name} has {len(parts[part])}")
+        if size:
+            parts[part] = parts[part].take(carve(parts[part].labels, size, seed, f"{part}_size")[0])
+    return Dataset(**parts, num_classes=len(source.class_names), class_names=source.class_names, name=source.name)

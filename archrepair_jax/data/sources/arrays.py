@@ -1,0 +1,99 @@
+"""Images and labels from numpy files, checked before anything else sees them."""
+
+import contextlib
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from archrepair_jax.data.sources.contract import DataSettings, Source, existing, reason
+from archrepair_jax.data.splits import Split
+from archrepair_jax.errors import InputError
+
+
+def read(settings: DataSettings) -> Source:
+    """An ``.npz`` with x_train, y_train, x_test, y_test and, optionally, x_validation and y_validation."""
+    path = existing(settings, "an .npz file with x_train, y_train, x_test and y_test")
+    with reading(path):
+        archive = np.load(path)
+    if isinstance(archive, np.ndarray):
+        raise InputError(f"{path} is a single array: save x_train, y_train, x_test and y_test with np.savez")
+    with archive:
+        validation = ["validation"] if {"x_validation", "y_validation"} & set(archive.files) else []
+        names = ["train", *validation, "test"]
+        missing = [key for name in names for key in (f"x_{name}", f"y_{name}") if key not in archive.files]
+        if missing:
+            raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive.files) or 'nothing'}")
+        parts = {}
+        for name in names:
+            with reading(path):
+                images, labels = archive[f"x_{name}"], archive[f"y_{name}"]
+            images = to_images(images, f"x_{name} of {path}")
+            parts[name] = Split(images, to_labels(labels, len(images), f"y_{name} of {path}"))
+    classes = np.unique(parts["train"].labels)
+    gaps = np.flatnonzero(classes != np.arange(len(classes)))
+    if len(gaps):
+        raise InputError(
+            f"y_train of {path} goes up to {classes[-1]} but never is {gaps[0]}: number the classes 0..K-1 without gaps"
+        )
+    return Source(path.stem, tuple(map(str, classes)), parts)
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path) -> Iterator[None]:
+    """Around ``np.load``: says in one line that a file is missing or damaged."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: check the folder and the name") from error
+    except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"cannot read {path} ({reason(error)}): it is truncated or no numpy file; fetch or save it again"
+        ) from error
+
+
+def to_images(array: np.ndarray, where: str) -> UInt8[np.ndarray, "N H W C"]:
+    """Images as uint8 with a channel axis; floats in [0, 1] are scaled by 255 and rounded.
+
+    Raises:
+        InputError: the shape is not [N, H, W], [N, H, W, 1] or [N, H, W, 3]; the type is neither uint8 nor float; or a
+            float is NaN or outside [0, 1].
+    """
+    images = array[..., None] if array.ndim == 3 else array
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        hint = "; move its channels last" if images.ndim == 4 and images.shape[1] in (1, 3) else ""
+        raise InputError(f"{where} has shape {array.shape}: images are [N,H,W], [N,H,W,1] or [N,H,W,3]{hint}")
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise InputError(f"{where} is {images.dtype}: save images as uint8 in 0..255 or as floats in [0, 1]")
+    if np.isnan(images).any():
+        raise InputError(f"{where} holds NaN: remove or mend these images")
+    if images.size and (images.min() < 0 or images.max() > 1):
+        raise InputError(
+            f"{where} ranges over {images.min():g}..{images.max():g}, but float images lie in [0, 1]: "
+            "for 0..255 divide by 255, or save uint8"
+        )
+    return np.rint(images * np.float32(255)).astype(np.uint8)
+
+
+def to_labels(array: np.ndarray, count: int, where: str) -> Int32[np.ndarray, " N"]:
+    """Labels as int32; [N, 1] is taken as [N].
+
+    Raises:
+        InputError: they are not ``count`` integers of 0 or more.
+    """
+    labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if labels.ndim != 1:
+        raise InputError(f"{where} has shape {array.shape}: labels are one integer an image (one-hot: take argmax(1))")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{where} is {labels.dtype}: labels are integers 0..K-1")
+    if len(labels) != count:
+        raise InputError(f"{where} has {len(labels)} labels for {count} images: their numbers must agree")
+    if count and not 0 <= labels.min() <= labels.max() <= np.iinfo(np.int32).max:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise InputError(f"{where} holds {wrong}: labels are 0..K-1")
+    return np.array(labels, np.int32)

@@ -1,0 +1,60 @@
+"""What a source is given and what it returns."""
+
+import dataclasses
+import pathlib
+
+from archrepair_jax.data.splits import Split
+from archrepair_jax.errors import InputError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Which data set, and how it is divided.
+
+    Attributes:
+        name: ``digits`` (comes with scikit-learn), ``npz``, ``folder``, or ``tfds:NAME[/CONFIG][:VERSION]``.
+        path: the ``.npz`` file, the image folder, or the TFDS folder ("" for TFDS's own); ``digits`` takes none.
+        validation_fraction: share of the source's training images that becomes the validation split, where the source
+            has none of its own.
+        test_fraction: likewise for the test split; both shares are of the whole, the rest is for training.
+        train_size: keep this many images of the train split, every class in proportion; 0 keeps all.
+        validation_size: likewise for validation.
+        test_size: likewise for test.
+    """
+
+    name: str = "digits"
+    path: str = ""
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
+    train_size: int = 0
+    validation_size: int = 0
+    test_size: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A data set as it came: its name, its classes in the order of their labels, and the parts that it has.
+
+    ``train`` is always among the parts; ``validation`` and ``test`` are carved from it where they are missing.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    parts: dict[str, Split]
+
+
+def existing(settings: DataSettings, what: str) -> pathlib.Path:
+    """The path of the settings; raises InputError where it is empty or nothing is there."""
+    if not settings.path:
+        raise InputError(f"data.path is empty: with data.name={settings.name} it names {what}")
+    path = pathlib.Path(settings.path).expanduser()
+    if not path.exists():
+        raise InputError(f"{path} does not exist: data.path names {what}")
+    return path
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, cut to its first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

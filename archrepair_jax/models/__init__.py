@@ -1,0 +1,81 @@
+"""Networks built of named blocks, and the weights they take from elsewhere."""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+
+from archrepair_jax.errors import InputError
+from archrepair_jax.models import convnet, densenet, mlp, resnet
+from archrepair_jax.models.blocks import Normalize
+from archrepair_jax.models.layers import Blocks
+from archrepair_jax.models.network import Network
+
+MODELS: dict[str, Callable[..., Blocks]] = {
+    **{f"resnet{depth}": functools.partial(resnet.cifar_resnet, depth=depth) for depth in (8, 20, 32, 44, 56)},
+    "resnet18": functools.partial(resnet.resnet, block=resnet.BasicBlock, repeats=(2, 2, 2, 2)),
+    "resnet50": functools.partial(resnet.resnet, block=resnet.Bottleneck, repeats=(3, 4, 6, 3)),
+    "resnet101": functools.partial(resnet.resnet, block=resnet.Bottleneck, repeats=(3, 4, 23, 3)),
+    "densenet121": densenet.densenet,
+    "mlp": mlp.mlp,
+    "convnet": convnet.convnet,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """Which network, and where its weights come from.
+
+    Attributes:
+        name: a key of ``MODELS``.
+        stem: ``cifar`` or ``imagenet``, for the ResNets 18, 50 and 101 and DenseNet-121.
+        widths: channels a stage (ResNets), channels a convolution (convnet) or hidden widths (mlp); empty for the
+            family's own.
+        activation: of the mlp's hidden layers, a key of ``mlp.ACTIVATIONS``.
+        mean: what is subtracted from an image in [0, 1], one number a channel or one for all; empty means 0.5.
+        std: what it is then divided by, likewise; empty means 0.25.
+        weights: a file of weights for ``importers.load_weights``; empty for a network yet to be trained.
+    """
+
+    name: str = "resnet20"
+    stem: str = "cifar"
+    widths: tuple[int, ...] = ()
+    activation: str = "relu"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    weights: str = ""
+
+
+def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classes: int) -> Network:
+    """The network that the settings describe, for images ``(height, width, channels)``.
+
+    Raises InputError for an unknown name, a setting the model does not have, and widths, mean or std that cannot be.
+    """
+    if settings.name not in MODELS:
+        near = difflib.get_close_matches(settings.name, MODELS, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"no model is called {settings.name!r}; the nearest is {near}, and all are {', '.join(MODELS)}"
+        )
+    make, defaults = MODELS[settings.name], ModelSettings()
+    names = [name for name in ("stem", "widths", "activation") if getattr(settings, name) != getattr(defaults, name)]
+    for name in names:
+        if name not in inspect.signature(make).parameters:
+            raise InputError(f"{settings.name} has no setting {name}; leave it out")
+    if any(width < 1 for width in settings.widths):
+        raise InputError(f"no layer can have one of the widths {settings.widths}; give positive numbers")
+    blocks = make(num_classes, **{name: getattr(settings, name) for name in names})
+    mean = per_channel("mean", settings.mean or (0.5,), image_shape[-1])
+    std = per_channel("std", settings.std or (0.25,), image_shape[-1])
+    if not all(value > 0 for value in std):
+        raise InputError(f"std {std} cannot divide an image; give positive numbers")
+    return Network((("input", Normalize(mean, std)), *blocks), image_shape, num_classes)
+
+
+def per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value for each channel; a single one serves them all. Raises InputError for any other number of them."""
+    if len(values) not in (1, channels):
+        raise InputError(
+            f"{name} has {len(values)} values, but the images have {channels} channels; give one or {channels}"
+        )
+    return tuple(values) * (channels // len(values))

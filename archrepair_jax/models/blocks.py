@@ -1,0 +1,48 @@
+"""The contract of a block, and the layers that blocks are made of.
+
+A block computes ``join(x, branch(x))``: ``branch`` holds the weights a repair may replace, ``join`` what stays around
+them (the shortcut, the last activation, pooling). For a residual block ``join`` is ``relu(shortcut(x) + branch)``.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+STATUS = ":status"  # flax lets no sown value share its name with a submodule
+
+
+class Block(nn.Module):
+    """What a network is made of. Subclasses define ``setup``, ``branch`` and ``join``."""
+
+    def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
+        """The part that a repair may replace."""
+        raise NotImplementedError
+
+    def join(self, x: Float[Array, "B ..."], branch: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
+        """What surrounds the branch and survives its replacement; by default nothing."""
+        return branch
+
+    def __call__(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
+        return self.join(x, self.branch(x, train), train)
+
+
+class Normalize(nn.Module):
+    """Subtracts ``mean`` and divides by ``std`` (per channel, of images in [0, 1]); the first block of a network."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, x: Float[Array, "B H W C"], train: bool) -> Float[Array, "B H W C"]:
+        return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+
+
+def batch_norm(train: bool | None = None, **settings) -> nn.BatchNorm:
+    """Batch normalisation as torch counts it (epsilon 1e-5, momentum 0.9), synchronised over the axis ``batch``."""
+    return nn.BatchNorm(use_running_average=None if train is None else not train, momentum=0.9, epsilon=1e-5, axis_name="batch", **settings)
+
+
+def record(module: nn.Module, layer: str, z: Float[Array, "B ..."]) -> None:
+    """Sows the neurons' status of ``layer``: the spatial mean of its pre-activation ``z``, shape [B, channels]."""
+    status = z.mean(tuple(range(1, z.ndim - 1)))
+    module.sow("neurons", f"{layer}{STATUS}", status, init_fn=lambda: None, reduce_fn=lambda _, new: new)

@@ -1,0 +1,174 @@
+"""What a run says on the terminal: its progress with the time left, and at its end the table of the arms."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+import rich.text
+
+from archrepair_jax.reporting.comparison import Report, arms
+from archrepair_jax.reporting.wording import count, duration, judgement, percent, title, with_interval
+
+PATIENCE = 10.0  # seconds after which a plain line is due
+BRISKNESS = 1.0  # seconds between two plain lines at least
+
+
+class Progress:
+    """How far the work is: a bar on a terminal, else a plain line every 10 % or 10 seconds, whichever is sooner.
+
+    ::
+
+        with Progress() as progress:
+            progress.task("search", total=300)
+            for step in range(300):
+                progress.advance(words="loss 0.52")
+
+    One task runs at a time; a loop that knows its own place calls ``report`` instead.
+
+    Args:
+        stream: where to write; standard error by default, which leaves standard output to the results.
+        clock: the seconds now; for the tests.
+    """
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        stream = sys.stderr if stream is None else stream
+        self._display = _Bar(stream) if _is_terminal(stream) else _Lines(stream, clock)
+        self._name, self._total, self._done = "", 0, 0
+
+    def __enter__(self) -> "Progress":
+        self._display.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._display.close()
+
+    def task(self, name: str, total: int, done: int = 0) -> None:
+        """Starts a task of ``total`` steps, ``done`` of which were made by an earlier, interrupted run."""
+        self._name, self._total, self._done = name, total, done
+        self._display.start(title(name), total, done)
+
+    def advance(self, steps: int = 1, words: str = "") -> None:
+        """Says that the task is ``steps`` further; ``words`` (on the loss, say) stand beside the count."""
+        self.report(self._name, self._done + steps, self._total, words)
+
+    def report(self, name: str, done: int, total: int, words: str = "") -> None:
+        """Says how many steps of a task are done; a name that is new, or a count that fell, starts a task."""
+        if name != self._name or done < self._done:
+            self.task(name, total, done)
+        self._done = done
+        self._display.update(done, words)
+
+
+class _Bar:
+    """Progress on a terminal."""
+
+    def __init__(self, stream: TextIO):
+        self._bar = rich.progress.Progress(
+            "{task.description}",
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[words]}"),
+            rich.progress.TimeRemainingColumn(),
+            console=rich.console.Console(file=stream),
+        )
+        self.open, self.close = self._bar.start, self._bar.stop
+
+    def start(self, name: str, total: int, done: int) -> None:
+        self._task = self._bar.add_task(name, total=total, completed=done, words="")
+
+    def update(self, done: int, words: str) -> None:
+        self._bar.update(self._task, completed=done, words=words)
+
+
+class _Lines:
+    """Progress for logs and pipes: no control characters, few lines."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]):
+        self._stream, self._clock = stream, clock
+
+    def open(self) -> None:
+        """Nothing to prepare."""
+
+    def close(self) -> None:
+        """Nothing to clear away: the lines stay."""
+
+    def start(self, name: str, total: int, done: int) -> None:
+        self._name, self._total = name, total
+        self._pace_from = None  # the first update, because what came before it was mostly compilation
+        self._told_at, self._told_done = self._clock(), done
+
+    def update(self, done: int, words: str) -> None:
+        now = self._clock()
+        self._pace_from = self._pace_from or (now, done)
+        silence, tenth = now - self._told_at, 10 * (done - self._told_done) >= self._total
+        if done >= self._total or silence >= PATIENCE or (silence >= BRISKNESS and tenth):
+            parts = [self._name, f"{done}/{self._total}", words, self._left(now, done)]
+            print("  ".join(part for part in parts if part), file=self._stream, flush=True)
+            self._told_at, self._told_done = now, done
+
+    def _left(self, now: float, done: int) -> str:
+        since, first = self._pace_from
+        if first == done or done >= self._total:
+            return ""
+        return f"about {duration((now - since) / (done - first) * (self._total - done))} left"
+
+
+def console_table(report: Report, stream: TextIO | None = None) -> None:
+    """Prints the verdict, how many failing examples it rests on, and the arms; plain text unless on a terminal.
+
+    Args:
+        report: a valid report.
+        stream: where to; standard output by default.
+    """
+    stream = sys.stdout if stream is None else stream
+    head = ["arm", "clean", "corrupted", "unseen", "failing now right", "passing now wrong"]
+    rows = [
+        [
+            title(arm["name"]),
+            *(percent(arm[key]) for key in ("clean", "corrupted_mean", "unseen_mean")),
+            *(with_interval(arm[key], arm[f"{key}_interval"]) for key in ("repair_rate", "break_rate")),
+        ]
+        for arm in arms(report)
+    ]
+    if _is_terminal(stream):
+        console = rich.console.Console(file=stream)
+        if rows:
+            console.print(_rich_table(head, rows))
+        console.print(rich.text.Text(report["outcome_line"], style="bold"))
+        for line in _remarks(report):
+            console.print(rich.text.Text(line))
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in [head, *rows] if rows else []:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        print("  ".join([row[0].ljust(widths[0]), *cells]), file=stream)
+    for line in [report["outcome_line"], *_remarks(report)]:
+        print(line, file=stream)
+
+
+def _remarks(report: Report) -> list[str]:
+    failures, outcome = report["failures"], report["outcome"]
+    counted = []
+    if failures:
+        counted.append(f"repaired on {count(failures['failing'])} failing and {count(failures['passing'])} passing")
+    if outcome:
+        counted.append(f"judged on {count(outcome['failing'])} failing and {count(outcome['passing'])} passing")
+    return [*([f"Examples: {', '.join(counted)} ones."] if counted else []), *judgement(report)]
+
+
+def _rich_table(head: list[str], rows: list[list[str]]) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for place, name in enumerate(head):
+        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
+    for place, row in enumerate(rows):
+        table.add_row(*row, style=None if place else "bold")
+    return table
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and not rich.console.Console(file=stream).is_dumb_terminal

@@ -1,0 +1,89 @@
+"""Examples on the device, and how a step draws its batch from them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from archrepair_jax.data.augment import augment
+from archrepair_jax.data.order import batch_indices
+from archrepair_jax.training.parallel import share
+
+
+class Pool(struct.PyTreeNode):
+    """Everything a step may learn from; whole on every device.
+
+    Attributes:
+        inputs: [M, …], uint8 images or float32 features (a block's inputs, computed once).
+        labels: [M] int32.
+        reference: [M, K] float32, the original network's logits.
+        failing: [F] int32, the examples that the original network gets wrong.
+        passing: [P] int32, the others.
+        key: decides the order.
+    """
+
+    inputs: Array
+    labels: Int[Array, "M"]
+    reference: Float[Array, "M K"]
+    failing: Int[Array, "F"]
+    passing: Int[Array, "P"]
+    key: PRNGKeyArray
+
+
+class Batch(struct.PyTreeNode):
+    """One device's share of a batch; ``passing`` is 1.0 for an example that the original network gets right."""
+
+    inputs: Float[Array, "b ..."]
+    labels: Int[Array, "b"]
+    reference: Float[Array, "b K"]
+    passing: Float[Array, "b"]
+
+
+def make_pool(inputs: Array, labels: Array, reference: Array, key: PRNGKeyArray) -> Pool:
+    """Splits the examples into failing and passing by the original network's logits."""
+    correct = np.asarray(reference).argmax(-1) == np.asarray(labels)
+    indices = [jnp.asarray(np.flatnonzero(chosen), jnp.int32) for chosen in (~correct, correct)]
+    return Pool(jnp.asarray(inputs), jnp.asarray(labels), jnp.asarray(reference), *indices, key)
+
+
+def plain_pool(inputs: Array, labels: Array, num_classes: int, key: PRNGKeyArray) -> Pool:
+    """Examples to train a network from scratch: no failures, and no original to keep to."""
+    everything = jnp.arange(len(labels), dtype=jnp.int32)
+    reference = jnp.zeros((len(labels), num_classes), jnp.float32)
+    return Pool(jnp.asarray(inputs), jnp.asarray(labels), reference, everything[:0], everything, key)
+
+
+def draw(pool: Pool, step: Int[Array, ""], size: int, failing_share: float, names: tuple[str, ...] = ()) -> Batch:
+    """This device's share of the batch of ``step``, a function of the pool's key and the step alone.
+
+    ``failing_share`` of the ``size`` examples are failing ones, which are rare in the pool but are what a repair is
+    about; where there are none (or no passing ones) the others fill the batch. uint8 images are scaled to [0, 1] and
+    augmented by ``names``.
+    """
+    keys = [jax.random.fold_in(pool.key, i) for i in range(3)]
+    failing = round(size * failing_share) if len(pool.failing) and len(pool.passing) else size * bool(len(pool.failing))
+    parts = [
+        indices[batch_indices(key, step, count, len(indices))]
+        for key, indices, count in zip(keys, (pool.failing, pool.passing), (failing, size - failing), strict=False)
+        if count
+    ]
+    chosen, position = share(jnp.concatenate(parts)), share(jnp.arange(size))
+    inputs = pool.inputs[chosen]
+    if inputs.dtype == jnp.uint8:
+        image_keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(keys[2], step), i))(position)
+        inputs = augment(inputs / jnp.float32(255), image_keys, names)
+    passing = (position >= failing).astype(jnp.float32)
+    return Batch(inputs, pool.labels[chosen], pool.reference[chosen], passing)
+
+
+def repair_loss(logits: Float[Array, "b K"], batch: Batch, preserve: float) -> Float[Array, ""]:
+    """Cross-entropy, plus ``preserve`` times KL(original ‖ network) where the original is right (our choice).
+
+    The second term protects what works already: it asks for the original's whole answer, not just for its label.
+    """
+    entropy = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+    log_probabilities = jax.nn.log_softmax(logits)
+    kept = optax.losses.kl_divergence_with_log_targets(log_probabilities, jax.nn.log_softmax(batch.reference))
+    return (entropy + preserve * batch.passing * kept).mean()

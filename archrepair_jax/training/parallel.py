@@ -1,0 +1,104 @@
+"""Data parallelism: the one place that knows there are devices.
+
+A step is written for one device's share of the batch and run by ``pmap`` on all of them. State and data are whole on
+every device (no leading device axis); each device takes its slice of the batch's indices with ``share`` and every
+result passes ``mean`` before it leaves. ``out_axes=None`` does not check that: it returns the first device's value, so
+a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int
+
+from archrepair_jax.errors import InputError
+
+AXIS = "batch"  # also named by the networks' batch normalisation
+
+Devices = tuple[jax.Device, ...]
+
+
+def choose_devices(count: int) -> Devices:
+    """The first ``count`` devices, or all of them for 0. Raises InputError when there are fewer."""
+    available = jax.devices()
+    if not 0 <= count <= len(available):
+        raise InputError(f"devices={count}, but there are {len(available)}: ask for 0 (all of them) to {len(available)}")
+    return tuple(available[: count or len(available)])
+
+
+def check_batch(batch_size: int, devices: Devices, name: str) -> None:
+    """Raises InputError unless every device gets the same number of examples."""
+    if batch_size < 1 or batch_size % len(devices):
+        raise InputError(f"{name}={batch_size} does not divide among {len(devices)} devices: take a multiple of it")
+
+
+def replicate(tree: Any, devices: Devices) -> Any:
+    """Copies arrays whole to every device, once, so that no call has to."""
+    placement = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
+    return jax.device_put(tree, placement, may_alias=False)  # a step donates its state, the caller keeps the original
+
+
+def share(indices: Int[Array, "B"]) -> Int[Array, "b"]:
+    """This device's part of a batch, inside a parallel step."""
+    size = len(indices) // jax.lax.axis_size(AXIS)
+    return jax.lax.dynamic_slice_in_dim(indices, jax.lax.axis_index(AXIS) * size, size)
+
+
+def mean(tree: Any) -> Any:
+    """The mean over devices of every leaf, inside a parallel step."""
+    return jax.lax.pmean(tree, AXIS)
+
+
+def call_length(steps: int, at_most: int, devices: Devices) -> int:
+    """How many steps one call runs: the largest divisor of ``steps`` up to ``at_most``, so all calls are alike.
+
+    One on CPUs, whose compiler gives convolutions (their gradients above all) a naive form inside a loop, some 30 times
+    slower (github.com/jax-ml/jax/issues/12868).
+    """
+    at_most = 1 if devices[0].platform == "cpu" else min(steps, at_most)
+    return max(length for length in range(1, at_most + 1) if steps % length == 0)
+
+
+def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
+    """Runs ``step(state, data) -> (state, metrics)`` ``length`` times in one call on all devices.
+
+    Returns a function of (replicated) state and data, giving the new state, whose old buffers are donated, and the
+    metrics stacked over the steps.
+    """
+
+    def many(state, data, _rank):
+        if length == 1:  # even a scan of one step is a loop to the CPU's compiler: see call_length
+            state, metrics = step(state, data)
+            return state, jax.tree.map(lambda leaf: leaf[None], metrics)
+        return jax.lax.scan(lambda carry, _: step(carry, data), state, length=length)
+
+    mapped = jax.pmap(
+        many, AXIS, in_axes=(None, None, 0), out_axes=None, devices=list(devices), donate_argnums=(0,)
+    )
+    ranks = np.arange(len(devices))  # pmap wants one mapped argument
+    return lambda state, data: mapped(state, data, ranks)
+
+
+def parallel_map(function: Callable, devices: Devices, batch_size: int) -> Callable:
+    """Applies ``function(constants, batch)`` to a long array, ``batch_size`` rows a call over all devices.
+
+    Returns a function of (constants, array [N, …]) giving the stacked results [N, …] as a host array; the last batch is
+    padded with its first row, and the padding cut off again.
+    """
+    size = -(-batch_size // len(devices)) * len(devices)
+    mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=list(devices))
+
+    def apply(constants, array):
+        constants, parts = replicate(constants, devices), []
+        for start in range(0, len(array), size):
+            batch = np.asarray(array[start : start + size])
+            padded = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), 0)])
+            out = mapped(constants, padded.reshape(len(devices), -1, *batch.shape[1:]))
+            parts.append(np.asarray(out).reshape(size, *out.shape[2:])[: len(batch)])
+        return np.concatenate(parts)
+
+    return apply

@@ -1,0 +1,328 @@
+"""What the sources give, and the one line that they answer to bad input with."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from archrepair_jax.data.sources import DataSettings, load
+from archrepair_jax.data.sources.digits import enlarge
+from archrepair_jax.errors import InputError
+
+DIGITS = load_digits()
+GREY = (DIGITS.images * 15).astype(np.uint8)  # [1797, 8, 8]
+COLOUR = np.stack([GREY, GREY, 255 - GREY], -1)
+
+
+def arrays(images=GREY, train=120, test=40, **replaced):
+    """The arrays of an npz file, of real digits; ``None`` leaves a key out."""
+    labels, stop = DIGITS.target, train + test
+    keys = dict(x_train=images[:train], y_train=labels[:train], x_test=images[train:stop], y_test=labels[train:stop])
+    return {key: value for key, value in (keys | replaced).items() if value is not None}
+
+
+@pytest.fixture
+def npz(tmp_path):
+    def write(**settings):
+        np.savez(tmp_path / "set.npz", **settings)
+        return DataSettings("npz", str(tmp_path / "set.npz"))
+
+    return write
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes the first images of the digits 0, 1 and 2 as files, ``per_class`` in each part."""
+
+    def write(*parts, images=GREY, per_class=5, suffix="png"):
+        for index, part in enumerate(parts):
+            for digit in (2, 0, 1):
+                rows = np.flatnonzero(DIGITS.target == digit)[index * per_class :][:per_class]
+                (tmp_path / part / f"digit {digit}").mkdir(parents=True)
+                for row in rows:
+                    Image.fromarray(images[row]).save(tmp_path / part / f"digit {digit}" / f"{row:04d}.{suffix}")
+        return tmp_path
+
+    return write
+
+
+def refusal(settings):
+    with pytest.raises(InputError) as caught:
+        load(settings, seed=0)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def check_equal(one, other):
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(one, part).images, getattr(other, part).images)
+        np.testing.assert_array_equal(getattr(one, part).labels, getattr(other, part).labels)
+
+
+# Digits
+
+
+def test_digits_are_divided_60_20_20_with_every_class_in_proportion():
+    data = load(DataSettings(), seed=0)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [1079, 359, 359]
+    whole = np.bincount(DIGITS.target) / 1797
+    for split in (data.train, data.validation, data.test):
+        assert split.images.shape == (len(split), 32, 32, 1)
+        assert split.images.dtype == np.uint8 and split.labels.dtype == np.int32
+        assert np.all(np.abs(np.bincount(split.labels) - whole * len(split)) < 2)
+    assert data.train.images.max() == 255 and data.train.images.min() == 0
+    assert (data.name, data.num_classes, data.class_names[3]) == ("digits", 10, "3")
+
+
+def test_digits_depend_on_the_seed_alone():
+    check_equal(load(DataSettings(), 5), load(DataSettings(), 5))
+    assert not np.array_equal(load(DataSettings(), 5).test.images, load(DataSettings(), 6).test.images)
+
+
+def test_enlarging_keeps_flat_images_flat_and_interpolates_between_cell_centres():
+    assert np.all(enlarge(np.full((1, 8, 8), 16.0)) == 255)
+    ramp = enlarge(np.tile(np.arange(8.0), (1, 8, 1)))[0, :, :, 0]
+    assert np.all(ramp == ramp[0])
+    # Four pixels a cell: the border holds its value, then each pixel rises by a quarter of 255/16, half to even.
+    np.testing.assert_array_equal(ramp[0, :6], [0, 0, 2, 6, 10, 14])
+    np.testing.assert_array_equal(enlarge(DIGITS.images[:3, ::-1]), enlarge(DIGITS.images[:3])[:, ::-1])
+
+
+def test_caps_keep_the_classes_in_proportion_and_move_no_image_between_splits():
+    capped = load(DataSettings(train_size=200, validation_size=50, test_size=100), 0)
+    whole = load(DataSettings(), 0)
+    for part, size in (("train", 200), ("validation", 50), ("test", 100)):
+        few, all_ = getattr(capped, part), getattr(whole, part)
+        assert len(few) == size
+        assert np.bincount(few.labels).min() >= size // 10 - 1
+        assert {image.tobytes() for image in few.images} <= {image.tobytes() for image in all_.images}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (dict(name="nzp"), "data.name='nzp' is no source: did you mean npz"),
+        (dict(name="digits:8"), "did you mean digits"),
+        (dict(name="cifar10"), "digits, npz, folder or tfds:NAME"),
+        (dict(path="x.npz"), "leave it empty"),
+        (dict(name="npz"), "data.path is empty"),
+        (dict(name="npz", path="/no/such.npz"), "/no/such.npz does not exist"),
+        (dict(name="folder", path="/no/such"), "/no/such does not exist"),
+        (dict(validation_fraction=0.0), "data.validation_fraction=0.0 must be between"),
+        (dict(test_fraction=1.0), "data.test_fraction=1.0 must be between"),
+        (dict(validation_fraction=0.5, test_fraction=0.5), "nothing to train on"),
+        (dict(train_size=-1), "data.train_size=-1 is negative"),
+        (dict(train_size=1080), "data.train_size=1080, but the train split of digits has 1079"),
+        (dict(test_size=360), "data.test_size=360, but the test split of digits has 359"),
+        (dict(validation_fraction=1e-5), "too few images to set a validation part aside"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, says):
+    assert says in refusal(DataSettings(**settings))
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("images", [GREY, GREY[..., None], COLOUR], ids=["NHW", "NHW1", "NHW3"])
+def test_npz_gives_back_its_images(npz, images):
+    data = load(npz(**arrays(images)), 0)
+    channels = images.shape[3] if images.ndim == 4 else 1
+    assert data.train.images.shape == (96, 8, 8, channels) and len(data.validation) == 24
+    np.testing.assert_array_equal(data.test.images, images[120:160].reshape(40, 8, 8, channels))
+    np.testing.assert_array_equal(data.test.labels, DIGITS.target[120:160])
+    assert (data.name, data.num_classes, data.class_names) == ("set", 10, tuple("0123456789"))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_are_scaled_and_rounded_to_the_same_bytes(npz, dtype):
+    check_equal(load(npz(**arrays((GREY / 255).astype(dtype))), 0), load(npz(**arrays(GREY)), 0))
+
+
+def test_a_validation_part_of_its_own_is_taken_as_it_is(npz):
+    own = dict(x_validation=GREY[200:230], y_validation=DIGITS.target[200:230])
+    data = load(npz(**arrays(), **own), 0)
+    np.testing.assert_array_equal(data.validation.images[..., 0], GREY[200:230])
+    np.testing.assert_array_equal(data.train.images[..., 0], GREY[:120])
+
+
+def test_labels_may_be_a_column_of_any_integer_type(npz):
+    column = DIGITS.target[:120, None].astype(np.uint8)
+    check_equal(load(npz(**arrays(y_train=column)), 0), load(npz(**arrays()), 0))
+
+
+def flawed(value):
+    images = GREY[:120] / 255
+    images[7, 3, 3] = value
+    return images
+
+
+def labelled(value):
+    labels = DIGITS.target[:120].copy()
+    labels[5] = value
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("replaced", "says"),
+    [
+        (dict(y_train=None, x_test=None), "lacks y_train, x_test; it holds x_train, y_test"),
+        (dict(x_validation=GREY[:9]), "lacks y_validation"),
+        (dict(x_train=GREY[0]), "images are [N,H,W], [N,H,W,1] or [N,H,W,3]"),
+        (dict(x_train=np.moveaxis(COLOUR[:120], 3, 1)), "move its channels last"),
+        (dict(x_train=GREY[:120].astype(int)), "x_train of"),
+        (dict(x_train=GREY[:120].astype(int)), "is int64: save images as uint8"),
+        (dict(x_train=np.array(["a", None])), "Object arrays cannot be loaded"),
+        (dict(x_train=GREY[:120] * 1.0), "ranges over 0..240"),
+        (dict(x_train=GREY[:120] * 1.0), "divide by 255"),
+        (dict(x_train=flawed(np.nan)), "holds NaN"),
+        (dict(x_train=flawed(-0.25)), "ranges over -0.25.."),
+        (dict(x_train=flawed(np.inf)), "..inf"),
+        (dict(x_train=GREY[:120, 2:, 1:]), "are 6x7: enlarge them to at least 8x8"),
+        (dict(x_test=COLOUR[:40]), "the test images of set have shape (8, 8, 3) but the training images (8, 8, 1)"),
+        (dict(x_test=GREY[:0], y_test=DIGITS.target[:0]), "the test part of set is empty"),
+        (dict(x_train=GREY[:0], y_train=DIGITS.target[:0]), "the train part of set is empty"),
+        (dict(y_train=DIGITS.target[:119]), "has 119 labels for 120 images"),
+        (dict(y_train=DIGITS.target[:120] * 1.0), "is float64: labels are integers"),
+        (dict(y_train=np.eye(10)[DIGITS.target[:120]]), "one-hot"),
+        (dict(y_train=DIGITS.target[:120] + 1), "goes up to 10 but never is 0"),
+        (dict(y_train=labelled(10**9)), "goes up to 1000000000 but never is 10"),
+        (dict(y_train=labelled(2**40)), "holds 1099511627776"),
+        (dict(y_train=labelled(-1)), "holds -1"),
+        (dict(y_test=DIGITS.target[120:160] + 2), "but its 10 classes are 0..9"),
+        (dict(y_train=np.zeros(120, int), y_test=np.zeros(40, int)), "has a single class"),
+        (dict(y_train=np.arange(120)), "has too few images to set a validation part aside"),
+    ],
+)
+def test_flawed_arrays_are_refused(npz, replaced, says):
+    assert says in refusal(npz(**arrays(**replaced)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 3000])
+def test_a_truncated_file_is_refused(npz, size, tmp_path):
+    settings = npz(**arrays())
+    whole = (tmp_path / "set.npz").read_bytes()
+    (tmp_path / "set.npz").write_bytes(whole[:size])
+    assert "truncated or no numpy file" in refusal(settings)
+
+
+def test_other_files_are_refused(tmp_path):
+    np.save(tmp_path / "single.npy", GREY)
+    assert "single array" in refusal(DataSettings("npz", str(tmp_path / "single.npy")))
+    (tmp_path / "notes.npz").write_text("not an archive")
+    assert "no numpy file" in refusal(DataSettings("npz", str(tmp_path / "notes.npz")))
+    assert "Is a directory" in refusal(DataSettings("npz", str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "train", "test"),
+    [("cifar10", (32, 32, 3), 50_000, 10_000), ("fashion_mnist", (28, 28, 1), 60_000, 10_000)],
+)
+def test_real_sets_are_read_whole(real_data, name, shape, train, test):
+    data = load(DataSettings("npz", str(real_data / f"{name}.npz"), validation_fraction=0.1), 0)
+    assert data.train.images.shape == (train * 9 // 10, *shape)
+    assert data.validation.images.shape == (train // 10, *shape)
+    assert data.test.images.shape == (test, *shape)
+    for split in (data.train, data.validation, data.test):
+        assert np.bincount(split.labels).tolist() == [len(split) // 10] * 10
+    assert data.num_classes == 10
+
+
+# Folders
+
+
+@pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "rgb"])
+def test_a_folder_with_parts(folder, images):
+    root = folder("train", "validation", "test", images=images)
+    (root / "train" / "digit 0" / "notes.txt").write_text("passed over")
+    (root / ".cache").mkdir()
+    data = load(DataSettings("folder", str(root)), 0)
+    assert data.class_names == ("digit 0", "digit 1", "digit 2")
+    for index, split in enumerate((data.train, data.validation, data.test)):
+        assert split.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+        rows = np.concatenate([np.flatnonzero(DIGITS.target == digit)[5 * index :][:5] for digit in range(3)])
+        np.testing.assert_array_equal(split.images, images[rows].reshape(15, 8, 8, -1))
+
+
+def test_a_folder_without_parts_is_divided(folder):
+    root = folder("", per_class=20)
+    data = load(DataSettings("folder", str(root)), 0)
+    assert [np.bincount(split.labels).tolist() for split in (data.train, data.validation, data.test)] == [
+        [12, 12, 12],
+        [4, 4, 4],
+        [4, 4, 4],
+    ]
+    check_equal(data, load(DataSettings("folder", str(root)), 0))
+
+
+def test_a_class_may_be_called_train(folder, tmp_path):
+    folder("")
+    (tmp_path / "digit 0").rename(tmp_path / "train")
+    assert load(DataSettings("folder", str(tmp_path)), 0).class_names == ("digit 1", "digit 2", "train")
+
+
+def test_one_coloured_file_makes_all_images_rgb_and_grey_variants_stay_grey(folder):
+    root = folder("train", "test")
+    file = sorted((root / "test" / "digit 2").iterdir())[0]
+    grey = Image.open(file)
+    grey.convert("LA").save(file)
+    assert load(DataSettings("folder", str(root)), 0).train.images.shape[-1] == 1
+    grey.convert("RGBA").save(file)
+    data = load(DataSettings("folder", str(root)), 0)
+    assert data.train.images.shape[-1] == data.test.images.shape[-1] == 3
+    np.testing.assert_array_equal(data.train.images[..., 0], data.train.images[..., 2])
+
+
+def test_a_jpeg_folder_is_read(folder):
+    data = load(DataSettings("folder", str(folder("train", "test", suffix="JPEG"))), 0)
+    assert data.test.images.shape == (15, 8, 8, 1)
+
+
+def test_an_odd_size_is_named_with_both_sizes(folder):
+    root = folder("train", "test")
+    odd = sorted((root / "test" / "digit 1").iterdir())[2]
+    Image.fromarray(np.zeros((9, 10), np.uint8)).save(odd)
+    message = refusal(DataSettings("folder", str(root)))
+    assert f"{odd} is 10x9 but" in message and "is 8x8" in message
+
+
+def test_an_unreadable_image_is_named(folder):
+    root = folder("train", "test")
+    bad = sorted((root / "train" / "digit 1").iterdir())[3]
+    whole = bad.read_bytes()
+    for content in (b"", b"no image", whole[:20], whole[: len(whole) // 2]):
+        bad.write_bytes(content)
+        message = refusal(DataSettings("folder", str(root)))
+        assert f"cannot read the image {bad}" in message and "replace or remove it" in message
+
+
+def test_deep_images_are_refused(folder):
+    root = folder("train", "test")
+    Image.fromarray(GREY[0].astype(np.uint16) * 257).save(root / "train" / "digit 0" / "deep.png")
+    assert "more than 8 bits" in refusal(DataSettings("folder", str(root)))
+
+
+def test_wrong_folders_are_refused(folder, tmp_path):
+    settings = DataSettings("folder", str(tmp_path))
+    assert "holds no folders" in refusal(settings)
+    folder("train", "val")
+    assert "val is no part of a data set: rename it to validation" in refusal(settings)
+    (tmp_path / "val").rename(tmp_path / "test")
+    (tmp_path / "test" / "digit 7").mkdir()
+    assert "digit 7 holds no images" in refusal(settings)
+    Image.fromarray(GREY[0]).save(tmp_path / "test" / "digit 7" / "one.png")
+    assert "digit 7 is a class without training images" in refusal(settings)
+    (tmp_path / "train").rename(tmp_path / "validation")
+    assert "no train folder" in refusal(settings)
+    file = tmp_path / "test" / "digit 7" / "one.png"
+    assert "is a file" in refusal(DataSettings("folder", str(file)))
+
+
+def test_parts_without_class_folders_are_not_taken_for_classes(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        Image.fromarray(GREY[0]).save(tmp_path / part / "one.png")
+    assert "train holds no folders: put the images of each class in one" in refusal(
+        DataSettings("folder", str(tmp_path))
+    )
