@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.search.cell import Alphas, RelaxedBlock, mixing_weights, uniform_alphas
+from archrepair_jax.search.cell import Alphas, RelaxedBlock, beside, mixing_weights, uniform_alphas
 from archrepair_jax.training.batches import Batch, Pool, draw, repair_loss
 from archrepair_jax.training.parallel import mean
 from archrepair_jax.training.tuning import TuningSettings, make_optimizer
@@ -93,7 +93,7 @@ class Search:
             settings.alpha_learning_rate, b1=0.5, b2=0.999, weight_decay=settings.alpha_weight_decay
         )
 
-    def start(self, original: Variables, x: Float[Array, "1 ..."], key: Array) -> SearchState:
+    def start(self, original: Variables, x: Float[Array, "1 ..."], key: PRNGKeyArray) -> SearchState:
         """The state before the first step: the original's variables, silent new operations, equal alphas.
 
         ``original`` are the variables of the block itself, ``x`` is an input of it.
@@ -101,10 +101,9 @@ class Search:
         alphas = uniform_alphas(self.relaxed.space)
         mixture = mixing_weights(alphas, jax.tree.map(jnp.ones_like, alphas))
         created = jax.jit(self.relaxed.init, static_argnums=2)(key, x, False, mixture)
-        weights = {**created["params"], "original": original["params"]}
-        statistics = {**created["batch_stats"], "original": original.get("batch_stats", {})}
-        optimizers = self.weight_optimizer.init(weights), self.alpha_optimizer.init(alphas)
-        return SearchState(jnp.int32(0), weights, statistics, alphas, *optimizers)
+        own = beside(created, original)
+        optimizers = self.weight_optimizer.init(own["params"]), self.alpha_optimizer.init(alphas)
+        return SearchState(jnp.int32(0), own["params"], own["batch_stats"], alphas, *optimizers)
 
     def loss(
         self, weights: Any, alphas: Alphas, statistics: Any, data: SearchData, batch: Batch

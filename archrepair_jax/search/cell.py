@@ -18,7 +18,7 @@ from archrepair_jax.models.blocks import Block
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.operations import ORIGINAL, SPATIAL, VECTOR, Candidate
 
-DEFAULT = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "blur_conv_3x3", "gated_conv_1x1")
+DEFAULT = ("sep_conv_3x3", "dil_conv_3x3", "blur_conv_3x3", "gated_conv_1x1")
 Edge = tuple[int, int]
 Alphas = dict[str, Float[Array, "K"]]
 
@@ -43,8 +43,13 @@ class Space:
     def edges(self) -> tuple[Edge, ...]:
         return tuple((i, j) for j in range(1, self.hidden + 2) for i in range(j))
 
+    @property
+    def direct(self) -> Edge:
+        """The edge from the input to the output, where the original branch is a candidate."""
+        return 0, self.hidden + 1
+
     def candidates(self, edge: Edge) -> tuple[str, ...]:
-        return (ORIGINAL, *self.operations) if edge == (0, self.hidden + 1) else self.operations
+        return (ORIGINAL, *self.operations) if edge == self.direct else self.operations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +63,29 @@ class Genotype:
         return zip(self.space.edges, self.choices, strict=True)
 
     def as_json(self) -> dict:
-        edges = {f"{i}->{j}": {"operation": choice} for (i, j), choice in self}
+        edges = {arrow(edge): {"operation": choice} for edge, choice in self}
         return {"nodes": self.space.hidden + 2, "edges": edges} | dataclasses.asdict(self.space)
 
 
 def genotype_from_json(saved: dict) -> Genotype:
     """The inverse of ``Genotype.as_json``."""
     space = Space(saved["hidden"], tuple(saved["operations"]), saved["channels"], saved["stride"])
-    return Genotype(space, tuple(edge["operation"] for edge in saved["edges"].values()))
+    return Genotype(space, tuple(saved["edges"][arrow(edge)]["operation"] for edge in space.edges))
+
+
+def arrow(edge: Edge) -> str:
+    """How reports write an edge."""
+    return f"{edge[0]}->{edge[1]}"
 
 
 def edge_name(edge: Edge) -> str:
+    """How pytrees write an edge; part of its candidates' parameter paths."""
     return f"edge_{edge[0]}_{edge[1]}"
+
+
+def candidate_name(edge: Edge, operation: str) -> str:
+    """The name of one candidate's submodule in a relaxed or found block."""
+    return ORIGINAL if operation == ORIGINAL else f"{edge_name(edge)}_{operation}"
 
 
 def make_space(network: Network, variables: Variables, block: str, hidden: int, operations: tuple[str, ...]) -> Space:
@@ -147,7 +163,7 @@ def apply_candidate(block: RelaxedBlock | FoundBlock, edge: Edge, name: str, x: 
         x = nn.relu(x)  # inner nodes are sums of normalised maps; a block's input is taken as it is
     silent = target == space.hidden + 1
     stride = 1 if source else space.stride
-    return Candidate(name, space.channels, stride, silent, name=f"{edge_name(edge)}_{name}")(x, train)
+    return Candidate(name, space.channels, stride, silent, name=candidate_name(edge, name))(x, train)
 
 
 def uniform_alphas(space: Space) -> Alphas:
@@ -172,7 +188,12 @@ def random_genotype(space: Space, key: PRNGKeyArray) -> Genotype:
     """A genotype beside the original branch: the original from input to output, any operation on the other edges."""
     draws = jax.random.randint(key, (len(space.edges),), 0, len(space.operations)).tolist()
     choices = [space.operations[draw] for draw in draws]
-    return Genotype(space, tuple(
-        ORIGINAL if edge == (0, space.hidden + 1) else choice
-        for edge, choice in zip(space.edges, choices, strict=True)
-    ))
+    return Genotype(space, tuple(ORIGINAL if edge == space.direct else draw for edge, draw in zip(space.edges, choices, strict=True)))
+
+
+def beside(new: Variables, original: Variables) -> Variables:
+    """The variables of a relaxed or found block with the original block's put in."""
+    return {
+        collection: entries | ({ORIGINAL: original[collection]} if collection in original else {})
+        for collection, entries in new.items()
+    }

@@ -6,9 +6,12 @@ in mind, are the low-pass ``blur_conv`` and the gate that lets an image's global
 DARTS' ``sep_conv``, ours is one depthwise and one pointwise convolution, not two of each.
 """
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -17,21 +20,43 @@ from archrepair_jax.models.blocks import batch_norm, record
 ORIGINAL = "original"  # the candidate that is the block's own branch
 
 
-def shifted_sum(x: Float[Array, "B H W C"], kernel: Float[Array, "k k C"], stride: int, dilation: int = 1) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def shifted_sum(x: Float[Array, "B H W C"], kernel: Float[Array, "k k C"], stride: int = 1, dilation: int = 1) -> Array:
     """Depthwise convolution with symmetric zero padding, as k·k shifted multiply-adds: [B, ⌈H/s⌉, ⌈W/s⌉, C].
 
     The same as ``lax.conv`` with ``feature_group_count=C``, which is several times slower on CPUs for small kernels.
+    Its gradient for ``x`` is written as another shifted sum: what autodiff makes of the slices is slower still.
     """
-    size, (height, width) = len(kernel), x.shape[1:3]
+    taps = [shifted * kernel[i, j] for (i, j), shifted in shifts(x, len(kernel), stride, dilation)]
+    return sum(taps[1:], taps[0])
+
+
+def shifts(x: Float[Array, "B H W C"], size: int, stride: int, dilation: int) -> Iterator[tuple[tuple[int, int], Array]]:
+    """``x`` as each of the size·size taps sees it, zeros coming in from outside."""
+    height, width = x.shape[1:3]
     reach = dilation * (size // 2)
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    taps = [
-        padded[:, i * dilation : i * dilation + height : stride, j * dilation : j * dilation + width : stride]
-        * kernel[i, j]
-        for i in range(size)
-        for j in range(size)
-    ]
-    return sum(taps[1:], taps[0])
+    for i, j in itertools.product(range(size), repeat=2):
+        rows = slice(i * dilation, i * dilation + height, stride)
+        columns = slice(j * dilation, j * dilation + width, stride)
+        yield (i, j), padded[:, rows, columns]
+
+
+def shifted_sum_forward(x, kernel, stride, dilation):
+    return shifted_sum(x, kernel, stride, dilation), (x, kernel)
+
+
+def shifted_sum_backward(stride, dilation, saved, gradient):
+    x, kernel = saved
+    size, gap = len(kernel), stride - 1
+    rest = [n - 1 - stride * (m - 1) for n, m in zip(x.shape[1:3], gradient.shape[1:3], strict=True)]
+    spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), ((0, 0, 0), (0, rest[0], gap), (0, rest[1], gap), (0, 0, 0)))
+    for_x = shifted_sum(spread, kernel[::-1, ::-1], 1, dilation)
+    for_kernel = [(shifted * gradient).sum((0, 1, 2)) for _, shifted in shifts(x, size, stride, dilation)]
+    return for_x, jnp.stack(for_kernel).reshape(kernel.shape)
+
+
+shifted_sum.defvjp(shifted_sum_forward, shifted_sum_backward)
 
 
 class Depthwise(nn.Module):

@@ -32,15 +32,17 @@ class Loop:
         report: called with the loop's name, the steps done, their total and a word on the loss.
         stopping: whether the run was asked to stop.
         folder: where checkpoints go; None keeps nothing.
+        steps_per_call: so many steps at most run between two looks at progress, checkpoints and signals.
     """
 
     devices: Devices
     report: Callable[[str, int, int, str], None] = lambda *_: None
     stopping: Callable[[], bool] = lambda: False
     folder: pathlib.Path | None = None
+    steps_per_call: int = 10
 
-    def run(self, name: str, step: Callable, state: Any, data: Any, *, steps: int, steps_per_call: int):
-        """Runs ``step(state, data) -> (state, metrics)`` until ``state.step`` is ``steps``.
+    def run(self, name: str, step: Callable, state: Any, data: Any, *, steps: int) -> tuple[Any, list[dict]]:
+        """Runs ``step(state, data) -> (state, metrics)`` for ``steps`` steps; ``state.step`` counts on.
 
         Continues from this loop's checkpoint where there is one. All calls have one length (``call_length``), so that a
         step is traced once.
@@ -52,14 +54,16 @@ class Loop:
             Stopped: after saving, when asked to.
             Diverged: when ``metrics["loss"]`` is not finite; names the step.
         """
-        length = call_length(steps, steps_per_call, self.devices)
+        if not steps:
+            return state, []
+        first, length = int(state.step), call_length(steps, self.steps_per_call, self.devices)
         call, data = parallel_steps(step, self.devices, length), replicate(data, self.devices)
         state, history = replicate(state, self.devices), []
         checkpoints = Checkpoints(self.folder / name) if self.folder else None
         try:
             if checkpoints and (kept := checkpoints.restore(state)):
                 state, history = kept
-            done = saved = int(state.step)
+            done = saved = int(state.step) - first
             last_save = time.monotonic()
             while done < steps:
                 state, metrics = call(state, data)

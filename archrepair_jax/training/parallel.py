@@ -6,6 +6,7 @@ result passes ``mean`` before it leaves. ``out_axes=None`` does not check that: 
 a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -63,11 +64,12 @@ def call_length(steps: int, at_most: int, devices: Devices) -> int:
     return max(length for length in range(1, at_most + 1) if steps % length == 0)
 
 
+@functools.lru_cache(maxsize=16)
 def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
     """Runs ``step(state, data) -> (state, metrics)`` ``length`` times in one call on all devices.
 
     Returns a function of (replicated) state and data, giving the new state, whose old buffers are donated, and the
-    metrics stacked over the steps.
+    metrics stacked over the steps. The same step, devices and length give the same function, compiled once.
     """
 
     def many(state, data, _rank):

@@ -20,14 +20,13 @@ class TuningSettings:
     """How to descend.
 
     Attributes:
-        optimizer: ``adam``, or ``sgd`` with Nesterov momentum 0.9.
+        optimizer: a key of ``OPTIMIZERS``: ``adam``, or ``sgd`` with Nesterov momentum 0.9.
         learning_rate: at the start; it falls to zero along a cosine.
         weight_decay: on every trained weight, decoupled for ``adam``, as an L2 term for ``sgd``.
         batch_size: over all devices.
         failing_share: the share of failing examples in a batch.
         preserve: the weight of keeping the original's answers (see ``repair_loss``).
         augment: names from ``data.augment``; only images can be augmented, cached features cannot.
-        steps_per_call: at most so many steps run between two looks at progress, checkpoints and signals.
     """
 
     optimizer: str = "adam"
@@ -37,7 +36,6 @@ class TuningSettings:
     failing_share: float = 0.5
     preserve: float = 1.0
     augment: tuple[str, ...] = ()
-    steps_per_call: int = 10
 
 
 class TuningState(struct.PyTreeNode):
@@ -49,15 +47,18 @@ class TuningState(struct.PyTreeNode):
     optimizer: optax.OptState
 
 
+OPTIMIZERS = {
+    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay),
+    "sgd": lambda rate, decay: optax.chain(
+        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
+    ),
+}
+
+
 def make_optimizer(settings: TuningSettings, steps: int) -> optax.GradientTransformation:
-    """Adam or SGD with a cosine to zero over ``steps``, gradients clipped to norm 5 as in DARTS."""
+    """The optimizer with a cosine to zero over ``steps``, gradients clipped to norm 5 as in DARTS."""
     rate = optax.schedules.cosine_decay_schedule(settings.learning_rate, steps)
-    descent = {
-        "adam": lambda: optax.adamw(rate, weight_decay=settings.weight_decay),
-        "sgd": lambda: optax.chain(
-            optax.add_decayed_weights(settings.weight_decay), optax.sgd(rate, momentum=0.9, nesterov=True)
-        ),
-    }[settings.optimizer]()
+    descent = OPTIMIZERS[settings.optimizer](rate, settings.weight_decay)
     return optax.chain(optax.clip_by_global_norm(5.0), descent)
 
 

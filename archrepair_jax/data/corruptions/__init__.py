@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from archrepair_jax.data.corruptions import blur, digital, jpeg, noise, weather
+from archrepair_jax.data.corruptions.filters import grey_levels
 from archrepair_jax.errors import InputError
 
 # kind: (function of an image, a key and constants; the constants of each severity)
@@ -24,7 +25,7 @@ CORRUPTIONS = {
     "defocus_blur": (blur.defocus_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))),
     "glass_blur": (blur.glass_blur, ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))),
     "motion_blur": (blur.motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),
-    "zoom_blur": (blur.zoom_blur, ((7,), (12,), (16,), (21,), (26,))),
+    "zoom_blur": (blur.zoom_blur, ((1.06,), (1.11,), (1.16,), (1.21,), (1.26,))),
     "snow": (
         weather.snow,
         (
@@ -60,21 +61,24 @@ def corrupt(images: Float[Array, "B H W C"], key: PRNGKeyArray, *, kind: str, se
 def corrupt_one(image: Float[Array, "H W C"], key: PRNGKeyArray, *, kind: str, severity: int) -> Float[Array, "H W C"]:
     """Corrupts one image, which is and stays in [0, 1], as ``kind`` of ``KINDS`` does with ``severity`` 1 to 5.
 
-    Raises InputError for another kind or severity.
+    The image is grey (C = 1) or RGB. Constants that are lengths in pixels belong to a shorter side of 32 and grow in
+    proportion to longer ones; those of noise, JPEG's 8x8 blocks and the grain of frost do not. Raises InputError for
+    another kind or severity, or an image of integers or of other channels.
     """
     if kind not in CORRUPTIONS:
         near = difflib.get_close_matches(str(kind), KINDS, n=1)
-        hint = f"did you mean {near[0]!r} of" if near else "choose one of"
+        hint = f"did you mean {near[0]}? The kinds are" if near else "choose one of"
         raise InputError(f"no corruption is called {kind!r}; {hint} {', '.join(KINDS)}")
     if severity not in SEVERITIES:
         raise InputError(f"no corruption has the severity {severity!r}; choose one of 1, 2, 3, 4, 5")
+    if image.shape[-1] not in (1, 3) or not jnp.issubdtype(image.dtype, jnp.floating):
+        raise InputError(
+            f"cannot corrupt {image.dtype} images of {image.shape[-1]} channels; give floats in [0, 1], of 1 or 3 channels"
+        )
     function, constants = CORRUPTIONS[kind]
     return jnp.clip(function(image, key, *constants[severity - 1]), 0, 1)
 
 
 def quantize(images: Float[Array, "..."]) -> UInt8[Array, "..."]:
-    """Images in [0, 1] as uint8, cut off as in the published set, where 0.9999 of a grey level is lost.
-
-    Values within 0.001 below a grey level count as that level, for ``k / 255 * 255`` may come out less than ``k``.
-    """
-    return jnp.floor(images * 255 + 1e-3).astype(jnp.uint8)
+    """Images in [0, 1] as uint8, cut off to whole grey levels as in the published set, not rounded."""
+    return grey_levels(images).astype(jnp.uint8)

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from archrepair_jax.data.corruptions.filters import (
     gaussian_blur,
     gaussian_matrix,
+    grey_levels,
     pixel_scale,
     separable,
     smear,
@@ -43,31 +44,38 @@ def glass_blur(
     scale = pixel_scale(image)
     sigma, delta = sigma * scale, round(delta * scale)
     radius = int(4 * sigma + 0.5)
-    image = gaussian_blur(image, sigma, radius, "edge")
+    image = grey_levels(gaussian_blur(image, sigma, radius, "edge")) / 255
     for sweep in range(sweeps):
         image = _scatter(image, jax.random.fold_in(key, sweep), delta)
     return gaussian_blur(image, sigma, radius, "edge")
 
 
 def _scatter(image: Float[Array, "H W C"], key: PRNGKeyArray, delta: int) -> Float[Array, "H W C"]:
-    """One sweep from the last pixel to the first: each takes the value at an offset drawn from {-delta … delta - 1}².
-
-    As in the published generator a pixel's value is copied, not exchanged. A source that the sweep has passed holds
-    its own source's value by then, so chains of such sources are followed to their ends, all at once, by doubling.
-    """
+    """One sweep of ``swept_sources`` with offsets drawn from {-delta … delta - 1}²."""
     height, width, channels = image.shape
+    offsets = jnp.floor(jax.random.uniform(key, (2, height, width), minval=-delta, maxval=delta)).astype(int)
+    return image.reshape(-1, channels)[swept_sources(offsets, delta)].reshape(image.shape)
+
+
+def swept_sources(offsets: Int[Array, "2 H W"], delta: int) -> Int[Array, "H*W"]:
+    """Whose value each pixel has after a sweep from the last pixel to the first, as flat indices.
+
+    Each pixel further than ``delta`` inside takes the value that the pixel at its offset (down, right) has by then;
+    as in the published generator it is copied, not exchanged. A source that the sweep has passed holds its own
+    source's value. Such chains are followed to their ends all at once, by doubling the steps.
+    """
+    _, height, width = offsets.shape
     rows, columns = np.mgrid[:height, :width]
     inner = (rows > delta) & (rows <= height - delta) & (columns > delta) & (columns <= width - delta)
-    down, right = jnp.floor(jax.random.uniform(key, (2, height, width), minval=-delta, maxval=delta)).astype(int)
-    own = np.arange(height * width)
-    source = jnp.where(inner, (rows + down) * width + columns + right, own.reshape(height, width)).ravel()
-    if delta > 1:  # with delta 1 all offsets point to pixels that the sweep has yet to reach
-        passed = (source > own) & inner.ravel()[source]
-        end = jnp.where(passed, source, own)
-        for _ in range(len(own).bit_length()):
-            end = end[end]
-        source = source[end]
-    return image.reshape(-1, channels)[source].reshape(image.shape)
+    own = jnp.arange(height * width)
+    source = own + jnp.where(inner, offsets[0] * width + offsets[1], 0).ravel()
+    if delta == 1:  # no offset points forward, to what the sweep has passed
+        return source
+    passed = (source > own) & jnp.asarray(inner).ravel()[source]
+    end = jnp.where(passed, source, own)
+    for _ in range(own.size.bit_length()):
+        end = end[end]
+    return source[end]
 
 
 def motion_blur(image: Float[Array, "H W C"], key: PRNGKeyArray, radius: float, sigma: float) -> Float[Array, "H W C"]:
@@ -77,10 +85,10 @@ def motion_blur(image: Float[Array, "H W C"], key: PRNGKeyArray, radius: float, 
     return smear(image, angle, radius * scale, sigma * scale)
 
 
-def zoom_blur(image: Float[Array, "H W C"], _: PRNGKeyArray, steps: int) -> Float[Array, "H W C"]:
-    """The mean of the image and its ``steps`` centre zooms by 1, 1.01, 1.02, …"""
+def zoom_blur(image: Float[Array, "H W C"], _: PRNGKeyArray, limit: float) -> Float[Array, "H W C"]:
+    """The mean of the image and its centre zooms by 1, 1.01, 1.02, … up to ``limit``, which rounding may take in."""
+    factors = np.arange(1, limit, 0.01)  # 1.06 and 1.11 are their own last factors, as in the reference
     total = image
-    for step in range(steps):
-        rows, columns = (zoom_matrix(size, 1 + step / 100) for size in image.shape[:2])
-        total += separable(image, rows, columns)
-    return total / (steps + 1)
+    for factor in factors:
+        total += separable(image, *(zoom_matrix(size, factor) for size in image.shape[:2]))
+    return total / (len(factors) + 1)

@@ -19,6 +19,14 @@ def pixel_scale(image: Float[Array, "H W C"]) -> float:
     return max(1.0, min(image.shape[:2]) / REFERENCE_SIZE)
 
 
+def grey_levels(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Values in [0, 1] as whole levels 0 … 255, cut off and not rounded, as the reference stores them in 8 bits.
+
+    A value within 0.001 below a level counts as that level, for ``k / 255 * 255`` may come out less than ``k``.
+    """
+    return jnp.floor(x * 255 + 1e-3)
+
+
 def gaussian_matrix(size: int, sigma: float, radius: int, border: str) -> Float[np.ndarray, "size size"]:
     """A Gaussian of ``2 * radius + 1`` taps; ``border`` is a mode of ``numpy.pad``."""
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)

@@ -42,9 +42,11 @@ def frost_texture(key: PRNGKeyArray, shape: tuple[int, int], scale: float) -> Fl
     crystals grow with the image by ``scale``; the grain is of one pixel, as in any photograph.
     """
     keys = jax.random.split(key, 4)
-    pane = jax.random.randint(keys[0], (), 0, len(PANES))
-    field = GROUND**0.5 * _ground(keys[1], shape, 12 * scale) + GRAIN**0.5 * jax.random.normal(keys[2], shape)
-    field += CRYSTALS**0.5 * jax.nn.standardize(_crystals(keys[3], shape, scale), axis=None)
+    pane, direction = jax.random.uniform(keys[0], (2,))
+    pane = jnp.floor(pane * len(PANES)).astype(int)
+    crystals = _crystals(keys[1], shape, scale, jnp.pi * direction)
+    field = GROUND**0.5 * _ground(keys[2], shape, 12 * scale) + GRAIN**0.5 * jax.random.normal(keys[3], shape)
+    field += CRYSTALS**0.5 * jax.nn.standardize(crystals, axis=None)
     return jnp.asarray(PANES)[pane] + jnp.asarray(DEVIATIONS)[pane] * field[..., None]
 
 
@@ -60,16 +62,18 @@ def _ground(key: PRNGKeyArray, shape: tuple[int, int], length: float) -> Float[A
     return rows @ jax.random.normal(key, (rows.shape[1], columns.shape[1])) @ columns.T
 
 
-def _crystals(key: PRNGKeyArray, shape: tuple[int, int], scale: float) -> Float[Array, "H W"]:
-    """Bright streaks, 0.6 pixels in width and about 6 in length, which roughly share a direction."""
+def _crystals(
+    key: PRNGKeyArray, shape: tuple[int, int], scale: float, direction: Float[Array, ""]
+) -> Float[Array, "H W"]:
+    """Bright streaks within half a radian of ``direction``, 0.6 pixels in width and about 6 in length."""
     margin = 8 * scale
-    count = round((shape[0] + 2 * margin) * (shape[1] + 2 * margin) / (115 * scale**2))
-    direction, each = jax.random.split(key)
-    row, column, turn, size, light = jax.random.uniform(each, (5, count, 1, 1))
-    angle = jnp.pi * jax.random.uniform(direction) + turn - 0.5
+    sides = shape[0] + 2 * margin, shape[1] + 2 * margin
+    count = round(sides[0] * sides[1] / (115 * scale**2))
+    row, column, turn, size, light = jax.random.uniform(key, (5, count, 1, 1))
+    angle = direction + turn - 0.5
     length = scale * (1 - 5 * jnp.log1p(-size))  # exponentially distributed, as their light is
-    down = np.arange(shape[0])[:, None] - row * (shape[0] + 2 * margin) + margin
-    right = np.arange(shape[1]) - column * (shape[1] + 2 * margin) + margin
+    down = np.arange(shape[0])[:, None] + margin - row * sides[0]
+    right = np.arange(shape[1]) + margin - column * sides[1]
     along = jnp.cos(angle) * right + jnp.sin(angle) * down
     across = jnp.cos(angle) * down - jnp.sin(angle) * right
-    return (-jnp.log1p(-light) * jnp.exp(-0.5 * (along / length) ** 2 - 0.5 * (across / (0.6 * scale)) ** 2)).sum(0)
+    return (-jnp.log1p(-light) * jnp.exp(-0.5 * ((along / length) ** 2 + (across / (0.6 * scale)) ** 2))).sum(0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from archrepair_jax.data.corruptions.filters import pixel_scale, separable, smear, zoom_matrix
+from archrepair_jax.data.corruptions.filters import grey_levels, pixel_scale, separable, smear, zoom_matrix
 from archrepair_jax.data.corruptions.textures import frost_texture, plasma
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -30,7 +30,8 @@ def snow(
     """Whitens the image by ``1 - mix`` and adds flakes: thresholded normal noise, enlarged and smeared downwards.
 
     The flakes' ``zoom`` and the smear's ``radius`` and ``sigma`` grow with the image. The layer is added twice, the
-    second time turned by 180°.
+    second time turned by 180°. It has whole grey levels before and after the smear, as in the reference: half a level
+    more in each of the two would show in the figures.
     """
     scale = pixel_scale(image)
     flakes, direction = jax.random.split(key)
@@ -38,7 +39,8 @@ def snow(
     layer = separable(layer, *(zoom_matrix(size, zoom * scale) for size in image.shape[:2]))
     layer = jnp.clip(jnp.where(layer < threshold, 0, layer), 0, 1)
     angle = jax.random.uniform(direction, minval=-0.75 * jnp.pi, maxval=-0.25 * jnp.pi)
-    layer = smear(layer, angle, radius * scale, sigma * scale)
+    layer = smear(grey_levels(layer) / 255, angle, radius * scale, sigma * scale)
+    layer = grey_levels(layer) / 255
     white = jnp.maximum(image, 1.5 * grey(image) + 0.5)
     return mix * image + (1 - mix) * white + layer + layer[::-1, ::-1]
 

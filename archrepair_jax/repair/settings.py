@@ -1,0 +1,50 @@
+"""The settings that all repair methods share."""
+
+import dataclasses
+
+from archrepair_jax.errors import InputError
+from archrepair_jax.search.bilevel import SearchSettings
+from archrepair_jax.training.tuning import TuningSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class GuardSettings:
+    """When a repair is accepted, on examples that nothing has learned from.
+
+    Attributes:
+        fractions: how far to go from the original (0) to the repair (1); the best admissible one is taken.
+        clean_drop: the clean accuracy that may be lost at most.
+    """
+
+    fractions: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
+    clean_drop: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class RepairSettings:
+    """How to repair.
+
+    Attributes:
+        method: a key of ``repair.METHODS``.
+        block: the block to repair; empty for the localized one.
+        budget: sample-gradients (examples times gradient passes) that each method may spend, controls included.
+        recalibration_batches: batches that set a found block's statistics in the end.
+        search, tuning, guard: see there.
+    """
+
+    method: str = "architecture_search"
+    block: str = ""
+    budget: int = 65_536
+    recalibration_batches: int = 20
+    search: SearchSettings = SearchSettings()
+    tuning: TuningSettings = TuningSettings()
+    guard: GuardSettings = GuardSettings()
+
+    def tuning_steps(self, spent: int = 0) -> int:
+        """The descent steps that are left of the budget. Raises InputError when that is none."""
+        steps = (self.budget - spent) // self.tuning.batch_size
+        if steps < 1:
+            raise InputError(
+                f"repair.budget={self.budget} leaves no step of descent: raise it above {spent + self.tuning.batch_size}"
+            )
+        return steps

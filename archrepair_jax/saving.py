@@ -1,0 +1,79 @@
+"""The repaired network on disk: ``load(folder)`` gives it back, callable, in any process."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from archrepair_jax.errors import InputError
+from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.importers import load_variables, save_variables
+from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.repair.architecture import install
+from archrepair_jax.search.cell import genotype_from_json
+from archrepair_jax.workfolder import replace
+
+DESCRIPTION, WEIGHTS = "repaired.json", "repaired.safetensors"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network with its variables; call it on images to get logits [B, K].
+
+    Attributes:
+        network, variables: what it is made of.
+        class_names: by label.
+    """
+
+    network: Network
+    variables: Variables
+    class_names: tuple[str, ...]
+
+    def __call__(self, images: Array) -> Float[Array, "B K"]:
+        """Logits of images [B, H, W, C], uint8 or float in [0, 1]. Raises InputError for another shape."""
+        images = jnp.asarray(images)
+        if images.ndim != 4 or images.shape[1:] != self.network.image_shape:
+            raise InputError(f"images have the shape {images.shape}: expected [B, {self.network.image_shape}]")
+        return self.network.apply(self.variables, images / 255.0 if images.dtype == jnp.uint8 else images)
+
+
+def rebuild(network: Network, block: str | None, genotype: dict[str, Any] | None) -> Network:
+    """The network with the found block that a report's genotype describes; without one, the network itself."""
+    return install(network, block, genotype_from_json(genotype)) if genotype else network
+
+
+def save(
+    folder: pathlib.Path,
+    network: Network,
+    variables: Variables,
+    model: ModelSettings,
+    class_names: tuple[str, ...],
+    told: dict[str, Any],
+) -> None:
+    """Writes the repaired network: its weights, then what they belong to."""
+    description = {
+        "model": dataclasses.asdict(model),
+        "image_shape": network.image_shape,
+        "class_names": class_names,
+        "block": told["block"],
+        "genotype": told.get("genotype"),
+    }
+    save_variables(folder / WEIGHTS, variables)
+    text = json.dumps(description, indent=2, sort_keys=True) + "\n"
+    replace(folder / DESCRIPTION, lambda partial: partial.write_text(text))
+
+
+def load(folder: str | os.PathLike) -> Classifier:
+    """The repaired network of a finished run's work folder. Raises InputError where there is none."""
+    path = pathlib.Path(folder) / DESCRIPTION
+    if not path.is_file():
+        raise InputError(f"{folder} holds no repaired network: name the work folder of a run that repaired one")
+    saved = json.loads(path.read_text())
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["model"].items()}
+    network = build(ModelSettings(**tuples), tuple(saved["image_shape"]), len(saved["class_names"]))
+    network = rebuild(network, saved["block"], saved["genotype"])
+    return Classifier(network, load_variables(path.with_name(WEIGHTS), network), tuple(saved["class_names"]))
