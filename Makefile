@@ -2,9 +2,8 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 STAMP := .venv/installed
-CONSTRAINTS := $(shell $(PYTHON) -c 'import sys; print("constraints/py311.txt" if sys.version_info < (3, 12) else "constraints/py312.txt")')
 
-.PHONY: demo test lint
+.PHONY: demo test
 
 demo: $(STAMP)
 	$(RUN) -m archrepair_jax.main --config configs/digits.py --workdir runs/demo
@@ -14,7 +13,7 @@ test: $(STAMP)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
-$(STAMP): setup.cfg constraints/py311.txt constraints/py312.txt
+$(STAMP): setup.cfg constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[test]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@

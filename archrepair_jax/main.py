@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number
     console_table(report)
-    print(f"{report['outcome_line']}\nThe whole report: {WORKDIR.value}/report.md")
+    print(f"The whole report: {WORKDIR.value}/report.md")
     return 0
 
 

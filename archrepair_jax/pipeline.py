@@ -46,7 +46,9 @@ class Run:
     def key(self, name: str) -> jax.Array:
         return jax.random.fold_in(jax.random.key(self.settings.seed), KEYS[name])
 
-    def stage(self, name: str, make: Callable[[], dict[str, Any]], sample_gradients: int | None = None) -> dict[str, Any]:
+    def stage(
+        self, name: str, make: Callable[[], dict[str, Any]], sample_gradients: int | None = None
+    ) -> dict[str, Any]:
         """A stage's JSON result, computed once; what it cost is kept with it."""
 
         def timed() -> dict[str, Any]:
@@ -209,7 +211,11 @@ def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Varia
     path = line.work.path / "stages" / f"{method}.safetensors"
 
     def repair() -> dict[str, Any]:
-        loop = dataclasses.replace(line.loop, folder=line.work.path / "checkpoints" / method)
+        loop = dataclasses.replace(
+            line.loop,
+            folder=line.work.path / "checkpoints" / method,
+            report=lambda name, *rest: line.loop.report(f"{method}: {name}", *rest),
+        )
         repair = METHODS[method](problem, line.settings.repair, line.key(method), loop)
         repair, verdict = guarded(problem, repair, line.settings.repair.guard, line.loop.devices)
         save_variables(path, repair.variables)
@@ -233,9 +239,7 @@ def judge(line: Run, arms: dict[str, tuple[Network, Variables]]) -> dict[str, np
 
     def look_at(view: View) -> dict[str, np.ndarray]:
         images = render(test.images, view, jax.random.fold_in(line.key("views"), len("test")))
-        return {
-            name: logits(*arm, images, line.loop.devices).argmax(-1) == test.labels for name, arm in arms.items()
-        }
+        return {name: logits(*arm, images, line.loop.devices).argmax(-1) == test.labels for name, arm in arms.items()}
 
     def all_views() -> dict[str, Any]:
         for number, view in enumerate(views, 1):

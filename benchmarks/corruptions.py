@@ -13,9 +13,7 @@ import functools
 import os
 import pathlib
 import platform
-import shlex
 import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +74,9 @@ def ssim(a: Shaped[Array, "N H W C"], b: Shaped[Array, "N H W C"]) -> Float[Arra
     count = 7 * 7
 
     def mean(x):
-        return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 7, 7, 1), (1, 1, 1, 1), "VALID") / count
+        for window in (1, 7, 1, 1), (1, 1, 7, 1):
+            x = jax.lax.reduce_window(x, 0.0, jax.lax.add, window, (1, 1, 1, 1), "VALID")
+        return x / count
 
     mean_a, mean_b, unbiased = mean(a), mean(b), count / (count - 1)
     variances = unbiased * (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2)
@@ -99,8 +99,9 @@ def header(arguments: argparse.Namespace) -> str:
     """Where the table comes from, as comment lines."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     device = jax.devices()[0]
+    sizes = f"--images {arguments.images} --scored {arguments.scored} --seed {arguments.seed}"
     lines = [
-        f"command: python {shlex.join(sys.argv)}",
+        f"command: python benchmarks/corruptions.py --data FOLDER {sizes}",
         f"commit: {commit.stdout.strip() or 'none'}",
         f"hardware: {device.device_kind}, {platform.machine()}, {os.cpu_count()} cores; jax {jax.__version__}",
         f"date: {datetime.date.today()}; seed: {arguments.seed}",
@@ -137,7 +138,7 @@ def main() -> None:
     with arguments.output.open("w", newline="") as file:
         file.write(header(arguments))
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["kind", "severity", *COLUMNS, *(f"{name}_reference" for name in COLUMNS)])
+        writer.writerow(["kind", "severity", *(c for n in COLUMNS for c in (n, f"{n}_reference"))])
         writer.writerows(rows)
 
 

@@ -22,9 +22,7 @@ def flip(image: Float[Array, "H W C"], key: PRNGKeyArray) -> Float[Array, "H W C
 AUGMENTATIONS = {"shift": shift, "flip": flip}
 
 
-def augment(
-    images: Float[Array, "B H W C"], keys: PRNGKeyArray, names: tuple[str, ...]
-) -> Float[Array, "B H W C"]:
+def augment(images: Float[Array, "B H W C"], keys: PRNGKeyArray, names: tuple[str, ...]) -> Float[Array, "B H W C"]:
     """Applies the named augmentations in order to each image with its own key (``keys``: [B])."""
     for i, name in enumerate(names):
         images = jax.vmap(lambda image, key, i=i, name=name: AUGMENTATIONS[name](image, jax.random.fold_in(key, i)))(

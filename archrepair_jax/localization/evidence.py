@@ -73,7 +73,13 @@ def gather(
         raise InputError("nothing to localize: no block is left that records neurons; exclude fewer")
     threshold = jnp.median(stack(on_passing.statuses), 0) if settings.threshold == "median" else 0.0
     clean = Evidence(
-        on_failing, failing[1], active(on_failing), jnp.ones(len(failing[1])), on_passing, passing[1], active(on_passing)
+        on_failing,
+        failing[1],
+        active(on_failing),
+        jnp.ones(len(failing[1])),
+        on_passing,
+        passing[1],
+        active(on_passing),
     )
     if settings.adversary == "none":
         return clean

@@ -19,14 +19,11 @@ class Spectrum(NamedTuple):
     np: Float[Array, "*R N"]
 
 
-def count(
-    failing: Bool[Array, "F N"], passing: Bool[Array, "P N"], weights: Float[Array, "*R F"] | None = None
-) -> Spectrum:
-    """The spectrum of N neurons from their activity; a failing example counts ``weights`` times (by default once).
+def count(failing: Bool[Array, "F N"], passing: Bool[Array, "P N"], weights: Float[Array, "*R F"]) -> Spectrum:
+    """The spectrum of N neurons from their activity; a failing example counts ``weights`` times.
 
     Counts are linear in the examples, so one matrix product serves every row of bootstrap weights.
     """
-    weights = jnp.ones(len(failing)) if weights is None else weights
     ef, ep = weights @ failing.astype(jnp.float32), passing.sum(0, dtype=jnp.float32)
     return Spectrum(ef=ef, ep=ep, nf=weights.sum(-1, keepdims=True) - ef, np=len(passing) - ep)
 

@@ -39,7 +39,13 @@ class Normalize(nn.Module):
 
 def batch_norm(train: bool | None = None, **settings) -> nn.BatchNorm:
     """Batch normalisation as torch counts it (epsilon 1e-5, momentum 0.9), synchronised over the axis ``batch``."""
-    return nn.BatchNorm(use_running_average=None if train is None else not train, momentum=0.9, epsilon=1e-5, axis_name="batch", **settings)
+    return nn.BatchNorm(
+        use_running_average=None if train is None else not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        axis_name="batch",
+        **settings,
+    )
 
 
 def record(module: nn.Module, layer: str, z: Float[Array, "B ..."]) -> None:

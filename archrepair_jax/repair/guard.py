@@ -23,7 +23,9 @@ class Trial:
     clean_after: float
 
 
-def guarded(problem: Problem, repair: Repair, settings: GuardSettings, devices: Devices) -> tuple[Repair, dict[str, Any]]:
+def guarded(
+    problem: Problem, repair: Repair, settings: GuardSettings, devices: Devices
+) -> tuple[Repair, dict[str, Any]]:
     """The repair as far as it is admissible, and what was decided.
 
     Walks from the original to the repair (a line in weight space, as in WiSE-FT, Wortsman et al. 2022) and takes, of

@@ -112,4 +112,3 @@ def block_pools(problem: Problem, devices: Devices) -> tuple[Pool, Pool]:
 def image_pool(problem: Problem) -> Pool:
     """The train examples as images, for methods that change the whole network."""
     return make_pool(problem.train.images, problem.train.labels, problem.train.logits, problem.key)
-

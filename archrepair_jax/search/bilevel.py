@@ -143,9 +143,7 @@ class Search:
         """Weights alone."""
         batch = self.draw(data.train, state.step)
         weights, optimizer, statistics, loss = self.descend(state, state.alphas, data, batch)
-        state = state.replace(
-            step=state.step + 1, weights=weights, statistics=statistics, weight_optimizer=optimizer
-        )
+        state = state.replace(step=state.step + 1, weights=weights, statistics=statistics, weight_optimizer=optimizer)
         return state, {"loss": loss, "alphas": state.alphas}
 
     def bilevel_step(self, state: SearchState, data: SearchData) -> tuple[SearchState, dict]:

@@ -188,7 +188,10 @@ def random_genotype(space: Space, key: PRNGKeyArray) -> Genotype:
     """A genotype beside the original branch: the original from input to output, any operation on the other edges."""
     draws = jax.random.randint(key, (len(space.edges),), 0, len(space.operations)).tolist()
     choices = [space.operations[draw] for draw in draws]
-    return Genotype(space, tuple(ORIGINAL if edge == space.direct else draw for edge, draw in zip(space.edges, choices, strict=True)))
+    return Genotype(
+        space,
+        tuple(ORIGINAL if edge == space.direct else draw for edge, draw in zip(space.edges, choices, strict=True)),
+    )
 
 
 def beside(new: Variables, original: Variables) -> Variables:

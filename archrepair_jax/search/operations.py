@@ -31,7 +31,9 @@ def shifted_sum(x: Float[Array, "B H W C"], kernel: Float[Array, "k k C"], strid
     return sum(taps[1:], taps[0])
 
 
-def shifts(x: Float[Array, "B H W C"], size: int, stride: int, dilation: int) -> Iterator[tuple[tuple[int, int], Array]]:
+def shifts(
+    x: Float[Array, "B H W C"], size: int, stride: int, dilation: int
+) -> Iterator[tuple[tuple[int, int], Array]]:
     """``x`` as each of the size·size taps sees it, zeros coming in from outside."""
     height, width = x.shape[1:3]
     reach = dilation * (size // 2)

@@ -86,7 +86,9 @@ def inherit(state: SearchState, genotype: Genotype, template: Variables) -> Vari
     flat = traverse_util.flatten_dict(learned)
 
     def value(path: tuple[str, ...]) -> Any:
-        return flat[path] * scales[path[1]] if path[0] == "params" and "norm" in path and path[1] in scales else flat[path]
+        return (
+            flat[path] * scales[path[1]] if path[0] == "params" and "norm" in path and path[1] in scales else flat[path]
+        )
 
     return traverse_util.unflatten_dict({path: value(path) for path in traverse_util.flatten_dict(template)})
 
@@ -100,11 +102,12 @@ def silenced(variables: Variables, original: Variables, genotype: Genotype) -> V
     choices = dict(genotype)
     if choices[genotype.space.direct] != ORIGINAL:
         return None
-    into_output = {
-        candidate_name(edge, choice) for edge, choice in genotype if edge[1] == genotype.space.direct[1]
-    } - {ORIGINAL}
+    into_output = {candidate_name(edge, choice) for edge, choice in genotype if edge[1] == genotype.space.direct[1]} - {
+        ORIGINAL
+    }
     params = traverse_util.flatten_dict(variables["params"])
     params = {
-        path: jnp.zeros_like(leaf) if path[0] in into_output and "norm" in path else leaf for path, leaf in params.items()
+        path: jnp.zeros_like(leaf) if path[0] in into_output and "norm" in path else leaf
+        for path, leaf in params.items()
     }
     return beside({"params": traverse_util.unflatten_dict(params), "batch_stats": variables["batch_stats"]}, original)

@@ -1,13 +1,16 @@
 """The host's side of a long loop: progress, checkpoints, signals and the stop on a bad loss."""
 
 import dataclasses
+import math
 import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from archrepair_jax.training.checkpoints import Checkpoints
 from archrepair_jax.training.parallel import Devices, call_length, parallel_steps, replicate
@@ -20,7 +23,7 @@ class Stopped(Exception):
 
 
 class Diverged(Exception):
-    """A loss became NaN or infinite; the last good state is kept."""
+    """A loss or a state became NaN or infinite; the last good state is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,31 +55,39 @@ class Loop:
 
         Raises:
             Stopped: after saving, when asked to.
-            Diverged: when ``metrics["loss"]`` is not finite; names the step.
+            Diverged: when ``metrics["loss"]`` or the state is not finite; names the step, after saving the state before
+                this call.
         """
         if not steps:
             return state, []
-        first, length = int(state.step), call_length(steps, self.steps_per_call, self.devices)
-        call, data = parallel_steps(step, self.devices, length), replicate(data, self.devices)
-        state, history = replicate(state, self.devices), []
+        first, history = int(state.step), []
+        state, data = replicate((state, data), self.devices)
         checkpoints = Checkpoints(self.folder / name) if self.folder else None
         try:
             if checkpoints and (kept := checkpoints.restore(state)):
                 state, history = kept
             done = saved = int(state.step) - first
-            last_save = time.monotonic()
+            # what is left may come from calls of another length
+            length = math.gcd(call_length(steps, self.steps_per_call, self.devices), steps - done)
+            call, last_save = parallel_steps(step, self.devices, length), time.monotonic()
             while done < steps:
-                state, metrics = call(state, data)
+                good, (state, metrics) = state, call(state, data)
                 metrics = jax.tree.map(np.asarray, metrics)
-                check_finite(name, metrics["loss"], done)
+                if trouble := not_finite(metrics["loss"], state, done):
+                    if checkpoints and done > saved:
+                        checkpoints.save(done, good, history)
+                    raise Diverged(
+                        f"{name}: {trouble}; the last good state is kept: "
+                        "lower the learning rate and start again in a new work folder"
+                    )
                 done += length
                 history.append({"step": done, **jax.tree.map(lambda leaf: leaf[-1].tolist(), metrics)})
                 self.report(name, done, steps, f"loss {history[-1]['loss']:.3f}")
-                due = done == steps or self.stopping() or time.monotonic() - last_save > SAVE_EVERY
-                if checkpoints and due and done > saved:
+                stopping = self.stopping()
+                if checkpoints and (done == steps or stopping or time.monotonic() - last_save > SAVE_EVERY):
                     checkpoints.save(done, state, history)
                     saved, last_save = done, time.monotonic()
-                if self.stopping():
+                if stopping:
                     raise Stopped(f"{name}: stopped after step {done} of {steps}")
         finally:
             if checkpoints:
@@ -84,11 +95,14 @@ class Loop:
         return state, history
 
 
-def check_finite(name: str, losses: np.ndarray, done: int) -> None:
-    """Raises Diverged, naming the first step (counted from 1) whose loss is not finite."""
+def not_finite(losses: np.ndarray, state: Any, done: int) -> str:
+    """Which step (counted from 1) of a call after ``done`` steps first gave NaN or infinity; empty if none did."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if len(bad):
-        raise Diverged(
-            f"{name}: the loss became {losses[bad[0]]} at step {done + bad[0] + 1}; the last good state is kept: "
-            "lower the learning rate and start again in a new work folder"
-        )
+        return f"the loss became {losses[bad[0]]} at step {done + bad[0] + 1}"
+    return "" if all_finite(state) else f"the weights became NaN or infinite at step {done + len(losses)}"
+
+
+@jax.jit
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

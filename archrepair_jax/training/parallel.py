@@ -27,7 +27,9 @@ def choose_devices(count: int) -> Devices:
     """The first ``count`` devices, or all of them for 0. Raises InputError when there are fewer."""
     available = jax.devices()
     if not 0 <= count <= len(available):
-        raise InputError(f"devices={count}, but there are {len(available)}: ask for 0 (all of them) to {len(available)}")
+        raise InputError(
+            f"devices={count}, but there are {len(available)}: ask for 0 (all of them) to {len(available)}"
+        )
     return tuple(available[: count or len(available)])
 
 
@@ -40,7 +42,7 @@ def check_batch(batch_size: int, devices: Devices, name: str) -> None:
 def replicate(tree: Any, devices: Devices) -> Any:
     """Copies arrays whole to every device, once, so that no call has to."""
     placement = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
-    return jax.device_put(tree, placement, may_alias=False)  # a step donates its state, the caller keeps the original
+    return jax.device_put(tree, placement)
 
 
 def share(indices: Int[Array, "B"]) -> Int[Array, "b"]:
@@ -68,8 +70,9 @@ def call_length(steps: int, at_most: int, devices: Devices) -> int:
 def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
     """Runs ``step(state, data) -> (state, metrics)`` ``length`` times in one call on all devices.
 
-    Returns a function of (replicated) state and data, giving the new state, whose old buffers are donated, and the
-    metrics stacked over the steps. The same step, devices and length give the same function, compiled once.
+    Returns a function of (replicated) state and data, giving the new state and the metrics stacked over the steps. The
+    same step, devices and length give the same function, compiled once. No buffers are donated: the caller may still
+    need the old state (``Loop`` keeps it when the new one is no longer finite), and beside the activations it is small.
     """
 
     def many(state, data, _rank):
@@ -78,9 +81,7 @@ def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
             return state, jax.tree.map(lambda leaf: leaf[None], metrics)
         return jax.lax.scan(lambda carry, _: step(carry, data), state, length=length)
 
-    mapped = jax.pmap(
-        many, AXIS, in_axes=(None, None, 0), out_axes=None, devices=list(devices), donate_argnums=(0,)
-    )
+    mapped = jax.pmap(many, AXIS, in_axes=(None, None, 0), out_axes=None, devices=list(devices))
     ranks = np.arange(len(devices))  # pmap wants one mapped argument
     return lambda state, data: mapped(state, data, ranks)
 

@@ -48,7 +48,8 @@ class TuningState(struct.PyTreeNode):
 
 
 OPTIMIZERS = {
-    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay),
+    # eps_root: second-order search differentiates the step, and sqrt(v) has no derivative where a gradient is zero
+    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay, eps_root=1e-16),
     "sgd": lambda rate, decay: optax.chain(
         optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
     ),

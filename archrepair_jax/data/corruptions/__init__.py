@@ -52,7 +52,10 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def corrupt(images: Float[Array, "B H W C"], key: PRNGKeyArray, *, kind: str, severity: int) -> Float[Array, "B H W C"]:
-    """Corrupts a batch: image ``i`` is ``corrupt_one`` with ``fold_in(key, i)``, whatever else is in the batch."""
+    """Corrupts a batch: image ``i`` is ``corrupt_one`` with ``fold_in(key, i)``, whatever else is in the batch.
+
+    Images are in [0, 1]. Raises InputError as ``corrupt_one`` does.
+    """
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(len(images)))
     return jax.vmap(functools.partial(corrupt_one, kind=kind, severity=severity))(images, keys)
 
@@ -72,11 +75,10 @@ def corrupt_one(image: Float[Array, "H W C"], key: PRNGKeyArray, *, kind: str, s
     if severity not in SEVERITIES:
         raise InputError(f"no corruption has the severity {severity!r}; choose one of 1, 2, 3, 4, 5")
     if image.shape[-1] not in (1, 3) or not jnp.issubdtype(image.dtype, jnp.floating):
-        raise InputError(
-            f"cannot corrupt {image.dtype} images of {image.shape[-1]} channels; give floats in [0, 1], of 1 or 3 channels"
-        )
+        given = f"{image.dtype} images of {image.shape[-1]} channels"
+        raise InputError(f"cannot corrupt {given}; give floats in [0, 1] of 1 or 3 channels")
     function, constants = CORRUPTIONS[kind]
-    return jnp.clip(function(image, key, *constants[severity - 1]), 0, 1)
+    return jnp.clip(function(image, key, *constants[SEVERITIES.index(severity)]), 0, 1)
 
 
 def quantize(images: Float[Array, "..."]) -> UInt8[Array, "..."]:

@@ -57,7 +57,7 @@ def _scatter(image: Float[Array, "H W C"], key: PRNGKeyArray, delta: int) -> Flo
     return image.reshape(-1, channels)[swept_sources(offsets, delta)].reshape(image.shape)
 
 
-def swept_sources(offsets: Int[Array, "2 H W"], delta: int) -> Int[Array, "H*W"]:
+def swept_sources(offsets: Int[Array, "2 H W"], delta: int) -> Int[Array, " pixels"]:
     """Whose value each pixel has after a sweep from the last pixel to the first, as flat indices.
 
     Each pixel further than ``delta`` inside takes the value that the pixel at its offset (down, right) has by then;

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from archrepair_jax.data.corruptions.filters import bilinear, box_matrix, gaussian_blur, separable
+from archrepair_jax.data.corruptions.filters import bilinear, box_matrix, gaussian_blur, pixel_scale, separable
 
 
 def contrast(image: Float[Array, "H W C"], _: PRNGKeyArray, amount: float) -> Float[Array, "H W C"]:
@@ -19,7 +19,8 @@ def elastic_transform(
 ) -> Float[Array, "H W C"]:
     """A random affine map, then random displacements of ``strength`` smoothed by a Gaussian of ``sigma``.
 
-    All three are fractions of the shorter side. The map moves three corners of a centred square, whose sides measure
+    All three are fractions of the shorter side. Where that is above 32, ``strength`` grows with it once more, for the
+    wider Gaussian averages more of the noise away. The map moves three corners of a centred square, whose sides measure
     two thirds of the shorter side, by up to ``affine`` along each axis.
     """
     corners, field = jax.random.split(key)
@@ -31,7 +32,8 @@ def elastic_transform(
         return image
     noise = jax.random.uniform(field, position.shape, minval=-1, maxval=1)
     radius = int(3 * sigma * side + 0.5)
-    position += strength * side * gaussian_blur(noise, sigma * side, radius, "symmetric")
+    reach = strength * side * pixel_scale(image)
+    position += reach * gaussian_blur(noise, sigma * side, radius, "symmetric")
     return bilinear(image, *jnp.moveaxis(position, -1, 0), border="symmetric")
 
 

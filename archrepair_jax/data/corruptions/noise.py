@@ -30,7 +30,7 @@ def poisson(key: PRNGKeyArray, mean: Float[Array, "..."]) -> Float[Array, "..."]
     """Poisson counts by inverting the distribution at one uniform draw each: no rejection, and any kind of key.
 
     Small means sum the distribution; large ones use the expansion of Giles, Approximation of the Inverse Poisson
-    Cumulative Distribution Function, ACM TOMS 42 (2016), which misses the exact count about once in 10,000 draws.
+    Cumulative Distribution Function, ACM TOMS 42 (2016), which is off by one in up to 5 of 10,000 draws.
     """
     uniform = jax.random.uniform(key, mean.shape, minval=jnp.finfo(jnp.float32).tiny)
     small = jnp.minimum(mean, FEW)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 # mean colour and standard deviation of the reference's five photographs of frost, at a fifth of their size
 PANES = np.array([(78, 149, 166), (201, 205, 215), (201, 205, 215), (138, 153, 166), (112, 123, 135)], np.float32) / 255
 DEVIATIONS = np.array([20, 22, 22, 29, 43], np.float32) / 255
-GROUND, CRYSTALS, GRAIN = 0.45, 0.25, 0.3  # shares of the variance
+GROUND, CRYSTALS, GRAIN = 0.45, 0.25, 0.3  # shares of the variance, ours: the autocorrelation and the harm fit
 
 
 def plasma(key: PRNGKeyArray, shape: tuple[int, int], decay: float) -> Float[Array, "H W 1"]:

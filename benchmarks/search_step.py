@@ -1,0 +1,101 @@
+"""What a search step costs: one bilevel step against one plain training step of the whole network.
+
+    python benchmarks/search_step.py [--block stage2_block2] [--batch 128] [--repeats 10] [--out results/search_step.csv]
+
+ResNet-20 on random 32x32 images; both steps see the same images in batches of the same size. The bilevel step updates
+the alphas on a validation batch and the block's weights on a train batch, from cached inputs of the block. Steps are
+timed in turns, so that whatever else the machine does falls on all of them; the medians are compared.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import time
+
+import jax
+import numpy as np
+
+from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.network import block_variables
+from archrepair_jax.repair.problem import block_inputs, logits
+from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
+from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
+from archrepair_jax.training.batches import make_pool
+from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate
+from archrepair_jax.training.tuning import TuningSettings, make_optimizer, start_state, tuning_step
+
+
+def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
+    """Median seconds of a step, by its name."""
+    devices = choose_devices(0)
+    network = build(ModelSettings(name="resnet20"), (32, 32, 3), 10)
+    variables = network.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (4 * batch, 32, 32, 3), np.uint8), rng.integers(0, 10, 4 * batch, np.int32)
+    reference = logits(network, variables, images, devices)
+    index, tuning, everything = network.index(block), TuningSettings(batch_size=batch), (0, len(network.blocks))
+    inputs = block_inputs(network, variables, images, index, devices)
+    pools = [make_pool(x, labels, reference, jax.random.key(1)) for x in (images, inputs)]
+
+    optimizer = make_optimizer(tuning, 1000)
+    plain = tuning_step(network, everything, optimizer, tuning, train=True)
+    alone = tuning_step(network, (index, index + 1), optimizer, tuning, train=False)
+    cases = {
+        "plain training step": (plain, start_state(network, variables, everything, optimizer), (variables, pools[0])),
+        "block tuning step": (
+            alone, start_state(network, variables, (index, index + 1), optimizer), (variables, pools[1]),
+        ),
+    }  # fmt: skip
+    space = make_space(network, variables, block, 1, ())
+    relaxed = RelaxedBlock(dict(network.blocks)[block], space)
+    for order in (1, 2):
+        search = Search(network, block, relaxed, SearchSettings(order=order), tuning)
+        state = search.start(block_variables(variables, block), inputs[:1], jax.random.key(2))
+        data = SearchData(variables, full_masks(space), pools[1], pools[1])
+        cases[f"bilevel step, order {order}"] = search.bilevel_step, state, data
+    return time_in_turns(cases, devices, repeats)
+
+
+def time_in_turns(cases: dict, devices, repeats: int) -> dict[str, float]:
+    calls = {name: parallel_steps(step, devices, 1) for name, (step, _, _) in cases.items()}
+    states = {name: replicate(state, devices) for name, (_, state, _) in cases.items()}
+    data = {name: replicate(data, devices) for name, (_, _, data) in cases.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repeats + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            states[name], _ = jax.block_until_ready(call(states[name], data[name]))
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}  # the first one compiles
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--block", default="stage2_block2")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--out", type=pathlib.Path)
+    arguments = parser.parse_args()
+    seconds = measure(arguments.block, arguments.batch, arguments.repeats)
+    plain = seconds["plain training step"]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    device = jax.devices()[0].device_kind
+    lines = [
+        f"# command: python benchmarks/search_step.py --block {arguments.block} --batch {arguments.batch} "
+        f"--repeats {arguments.repeats}",
+        f"# commit {commit}; {device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}; seed 0; "
+        f"{datetime.date.today()}",
+        "step,median_seconds,ratio_to_plain",
+        *(f"{name.replace(',', '')},{value:.4f},{value / plain:.2f}" for name, value in seconds.items()),
+    ]
+    print("\n".join(lines))
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""draft"""
+
+import os
+
+from archrepair_jax.settings import default_config
+
+
+def get_config(size: str = ""):
+    if size not in ("", "quick"):
+        raise ValueError(f"this config knows no size {size!r}: leave it out, or say quick")
+    folder = os.environ.get("ARCHREPAIR_DATA", "real-data")
+    config = default_config()
+
+    # Data: the official test images judge; train images are divided into what learns and what chooses.
+    config.data.name = "npz"
+    config.data.path = f"{folder}/cifar10.npz"
+    config.data.validation_fraction = 0.1
+    config.data.train_size = 10_000
+    config.data.validation_size = 4_000
+
+    # Model: trained elsewhere, never seen a corrupted image.
+    config.model.name = "resnet20"
+    config.model.weights = f"{folder}/models/resnet20_cifar10.npz"
+    config.model.mean = (0.485, 0.456, 0.406)
+    config.model.std = (0.229, 0.224, 0.225)
+
+    # Failures: four corruptions to repair; all fifteen judge.
+    config.failures.kinds = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
+    config.failures.severities = (3,)
+    config.evaluation.severities = (1, 3, 5)
+
+    config.repair.budget = 262_144
+    config.repair.search.warmup_steps = 100
+    config.repair.search.steps = 400
+    config.repair.search.projection_steps = 50
+
+    if size == "quick":
+        config.data.train_size = 2_000
+        config.data.validation_size = 1_000
+        config.data.test_size = 1_000
+        config.evaluation.severities = (3,)
+        config.repair.budget = 40_960
+        config.repair.search.warmup_steps = 30
+        config.repair.search.steps = 60
+        config.repair.search.projection_steps = 5
+        config.repair.guard.fractions = (1.0, 0.5)
+    return config
