@@ -1,59 +1,67 @@
-"""The command line: ``python -m archrepair_jax.main --config configs/digits.py --workdir runs/digits``."""
+"""Finds the block of a network that is to blame, searches a better one, and shows on other images whether it helped.
+
+usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdir DIR
+
+  --config FILE        the run's settings, a Python file with get_config(); ARGUMENT (quick, say) is handed to that
+  --config.KEY=VALUE   changes one of them, as --config.seed=1 or --config.data.path=images.npz
+  --workdir DIR        the folder for results; started again with the same command, a run continues there
+
+It leaves with status 0: done; 2: bad input, and one line says what to do; 1: a loss was no longer finite, or a file
+could not be written; 128 + n: ended by signal n.
+"""
 
 import sys
 
-from absl import flags
-from ml_collections import config_flags
+from absl import logging
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "the run's settings, a Python file; --config.KEY=VALUE changes one of them", lock_config=True
-)
-WORKDIR = flags.DEFINE_string("workdir", None, "the folder for results; started again, a run continues there")
+from archrepair_jax import commandline
+from archrepair_jax.interruption import Interruption
 
 
-def run(argv: list[str] | None = None) -> None:
-    """The console script: runs, prints the table of arms, and leaves with a status.
-
-    0: done, 2: bad input (one line says what to do), 1: a loss was no longer finite, 128 + n: ended by signal n.
-    """
-    sys.exit(main(sys.argv if argv is None else argv))
+def run() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv))
 
 
 def main(argv: list[str]) -> int:
-    try:
-        flags.FLAGS(argv)
-        missing = [name for name, flag in (("--config", CONFIG), ("--workdir", WORKDIR)) if flag.value is None]
-        if missing:
-            raise flags.Error(f"{missing[0]} is missing: name a config file and a work folder")
-    except Exception as error:  # whatever a config file or a flag can raise is the user's to mend
-        return complain(error, 2)
+    """Runs, prints the table of arms, and returns the status."""
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        print(__doc__)
+        return 0
+    logging.set_verbosity(logging.ERROR)  # the libraries' warnings are of no use to who reads the progress
+    with Interruption() as interruption:
+        try:
+            config, workdir = commandline.read(argv)
+        except Exception as error:  # whatever a config file or a flag can raise is the user's to mend
+            return complain(commandline.in_words(error), 2)
+        return work(config, workdir, interruption)
 
+
+def work(config, workdir: str, interruption: Interruption) -> int:
     from archrepair_jax.errors import InputError
-    from archrepair_jax.interruption import Interruption
-    from archrepair_jax.pipeline import run as run_pipeline
+    from archrepair_jax.pipeline import run as run_pipeline  # here, because it loads JAX
     from archrepair_jax.reporting.progress import Progress, console_table
     from archrepair_jax.settings import from_config
     from archrepair_jax.training.loop import Diverged, Stopped
 
-    interruption = Interruption()
     try:
         with Progress() as progress:
-            report = run_pipeline(from_config(CONFIG.value), WORKDIR.value, progress.report, interruption)
+            report = run_pipeline(from_config(config), workdir, progress.report, interruption)
     except InputError as error:
-        return complain(error, 2)
-    except Diverged as error:
-        return complain(error, 1)
+        return complain(str(error), 2)
+    except (Diverged, OSError) as error:
+        return complain(str(error), 1)
     except Stopped as error:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number
     console_table(report)
-    print(f"The whole report: {WORKDIR.value}/report.md")
+    print(f"The whole report: {workdir}/report.md")
     return 0
 
 
-def complain(error: Exception, status: int) -> int:
-    """Prints what is wrong, in one line."""
-    print(f"archrepair-jax: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+def complain(text: str, status: int) -> int:
+    """Says what is wrong, in one line."""
+    print(f"archrepair-jax: {' '.join(text.split())}", file=sys.stderr)
     return status
 
 

@@ -1,6 +1,7 @@
 """The line of stages, from a config to a report; a rerun continues after the last finished stage."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,11 @@ import numpy as np
 from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.data.views import View, render
-from archrepair_jax.errors import InputError
 from archrepair_jax.localization import localize
 from archrepair_jax.models import build
-from archrepair_jax.models.importers import load_variables, load_weights, save_variables
+from archrepair_jax.models.importers import load_weights
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.preflight import check_batches, check_network
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.guard import guarded
 from archrepair_jax.repair.problem import Examples, Problem, logits
@@ -24,8 +25,8 @@ from archrepair_jax.saving import rebuild, save
 from archrepair_jax.settings import Settings
 from archrepair_jax.summary import summarize
 from archrepair_jax.training.batches import plain_pool
-from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import check_batch, choose_devices
+from archrepair_jax.training.loop import Loop, Stopped
+from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.training.tuning import make_optimizer, merge, start_state, tuning_step
 from archrepair_jax.workfolder import Clock, WorkFolder
 
@@ -47,18 +48,24 @@ class Run:
         return jax.random.fold_in(jax.random.key(self.settings.seed), KEYS[name])
 
     def stage(
-        self, name: str, make: Callable[[], dict[str, Any]], sample_gradients: int | None = None
+        self, name: str, make: Callable[[], dict[str, Any]], sample_gradients: int | None = None, weights: str = ""
     ) -> dict[str, Any]:
-        """A stage's JSON result, computed once; what it cost is kept with it."""
+        """A stage's JSON result, computed once, with the ``weights`` it keeps beside; what it cost is kept with it."""
 
         def timed() -> dict[str, Any]:
+            self.pause(name)
             with Clock() as clock:
                 result = make()
             return {"result": result, "cost": dataclasses.asdict(clock) | {"sample_gradients": sample_gradients}}
 
-        kept = self.work.json(f"stages/{name}", timed)
+        kept = self.work.json(f"stages/{name}", timed, weights)
         self.costs[name] = kept["cost"]
         return kept["result"]
+
+    def pause(self, name: str) -> None:
+        """Raises Stopped when asked to stop: for work outside of ``Loop``, which looks itself."""
+        if self.loop.stopping():
+            raise Stopped(f"{name}: stopped")
 
 
 def run(
@@ -84,33 +91,26 @@ def run(
         Diverged: when a loss is no longer finite.
     """
     devices = choose_devices(settings.devices)
-    check_batch(settings.repair.tuning.batch_size, devices, "repair.tuning.batch_size")
-    check_batch(settings.training.descent.batch_size, devices, "training.descent.batch_size")
-    check_batch(settings.repair.search.selection_examples, devices, "repair.search.selection_examples")
+    check_batches(settings, devices)
     dataset = load(settings.data, settings.seed)
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
+    check_network(settings, network)
+    given = load_weights(settings.model.weights, network, settings.model) if settings.model.weights else None
     config = dataclasses.asdict(settings)
     work = WorkFolder(workdir, {key: value for key, value in config.items() if key not in ("stages", "steps_per_call")})
     loop = Loop(devices, progress, stopping, steps_per_call=settings.steps_per_call)
     line = Run(settings, work, loop, dataset, network)
 
-    variables = obtain(line)
+    variables = given or trained(line)
     arms, found = {"before": (network, variables)}, {}
     if set(settings.stages) - {"evaluate"}:
         problem, found = diagnose(line, variables)
         if problem and "localize" in settings.stages:
             found["localization"] = suspects(line, problem)
         if problem and {"repair", "controls"} & set(settings.stages):
-            block = settings.repair.block or found.get("localization", {}).get("suspect")
-            if not block:
-                raise InputError("there is no block to repair: add localize to stages, or name one in repair.block")
-            network.index(block)
-            problem = dataclasses.replace(problem, block=block)
-            methods = (settings.repair.method,) if "repair" in settings.stages else ()
-            if "controls" in settings.stages:
-                methods += tuple(name for name in settings.controls if name != settings.repair.method)
+            problem = dataclasses.replace(problem, block=settings.repair.block or found["localization"]["suspect"])
             found["repairs"] = {}
-            for method in methods:
+            for method in settings.methods:
                 arms[method], found["repairs"][method] = mend(line, problem, method)
     if "evaluate" in settings.stages:
         found["correct"] = judge(line, arms)
@@ -123,12 +123,9 @@ def run(
     return report
 
 
-def obtain(line: Run) -> Variables:
-    """The network's variables: from the weights file, or trained on the train split."""
-    settings, path = line.settings, line.work.path / "model.safetensors"
-    if settings.model.weights:
-        return load_weights(settings.model.weights, line.network, settings.model)
-    training, network = settings.training, line.network
+def trained(line: Run) -> Variables:
+    """The network's variables, trained on the train split; kept as ``model.safetensors``."""
+    training, network = line.settings.training, line.network
 
     def train() -> dict[str, Any]:
         span, key = (0, len(network.blocks)), line.key("model")
@@ -140,11 +137,11 @@ def obtain(line: Run) -> Variables:
         data = variables, plain_pool(images, labels, network.num_classes, key)
         loop = dataclasses.replace(line.loop, folder=line.work.path / "checkpoints")
         state, _ = loop.run("training", step, state, data, steps=training.steps)
-        save_variables(path, merge(variables, jax.device_get(state)))
+        line.work.keep("model", merge(variables, jax.device_get(state)))
         return {"steps": training.steps}
 
-    line.stage("train", train, training.steps * training.descent.batch_size)
-    return load_variables(path, network)
+    line.stage("train", train, training.steps * training.descent.batch_size, weights="model")
+    return line.work.variables("model", network)
 
 
 def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str, Any]]:
@@ -158,10 +155,15 @@ def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str,
         "guard": dataset.validation.take(guard),
     }
 
+    @functools.cache
+    def look_at(name: str) -> Examples:
+        return look(line, variables, splits[name], name, views)
+
     def count() -> dict[str, Any]:
         counts = {}
-        for number, (name, split) in enumerate(splits.items(), 1):
-            examples = look(line, variables, split, name, views)
+        for number, name in enumerate(splits, 1):
+            line.pause("diagnose")
+            examples = look_at(name)
             counts[name] = {str(view): int((~right).sum()) for view, right in zip(views, examples.correct, strict=True)}
             line.loop.report("diagnose", number, len(splits), "")
         return {"failing": counts, "images": {name: len(split) for name, split in splits.items()}}
@@ -169,8 +171,7 @@ def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str,
     found = {"failures": line.stage("diagnose", count)}
     if not any(found["failures"]["failing"]["train"].values()):
         return None, found
-    examples = {name: look(line, variables, split, name, views) for name, split in splits.items()}
-    return Problem(line.network, variables, "", **examples, key=line.key("order")), found
+    return Problem(line.network, variables, "", **{name: look_at(name) for name in splits}, key=line.key("order")), found
 
 
 def look(line: Run, variables: Variables, split: Split, name: str, views: tuple[View, ...]) -> Examples:
@@ -208,7 +209,7 @@ def suspects(line: Run, problem: Problem) -> dict[str, Any]:
 
 def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Variables], dict[str, Any]]:
     """One method's repair, admitted as far as the guard allows: its network and variables, and what is told of it."""
-    path = line.work.path / "stages" / f"{method}.safetensors"
+    weights = f"stages/{method}"
 
     def repair() -> dict[str, Any]:
         loop = dataclasses.replace(
@@ -218,7 +219,7 @@ def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Varia
         )
         repair = METHODS[method](problem, line.settings.repair, line.key(method), loop)
         repair, verdict = guarded(problem, repair, line.settings.repair.guard, line.loop.devices)
-        save_variables(path, repair.variables)
+        line.work.keep(weights, repair.variables)
         return {
             "block": problem.block,
             "guard": verdict,
@@ -226,10 +227,10 @@ def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Varia
             **repair.details,
         }
 
-    told = line.stage(method, repair)
+    told = line.stage(method, repair, weights=weights)
     line.costs[method]["sample_gradients"] = told["sample_gradients"]
     network = rebuild(problem.network, problem.block, told.get("genotype"))
-    return (network, load_variables(path, network)), told
+    return (network, line.work.variables(weights, network)), told
 
 
 def judge(line: Run, arms: dict[str, tuple[Network, Variables]]) -> dict[str, np.ndarray]:
@@ -241,12 +242,16 @@ def judge(line: Run, arms: dict[str, tuple[Network, Variables]]) -> dict[str, np
         images = render(test.images, view, jax.random.fold_in(line.key("views"), len("test")))
         return {name: logits(*arm, images, line.loop.devices).argmax(-1) == test.labels for name, arm in arms.items()}
 
+    def right(view: View) -> dict[str, np.ndarray]:
+        return line.work.arrays(f"evaluation/{'-'.join(arms)}/{view}", lambda: look_at(view))
+
     def all_views() -> dict[str, Any]:
         for number, view in enumerate(views, 1):
-            line.work.arrays(f"evaluation/{'-'.join(arms)}/{view}", lambda view=view: look_at(view))
+            line.pause("evaluate")
+            right(view)
             line.loop.report("evaluate", number, len(views), str(view))
         return {"views": [str(view) for view in views], "arms": list(arms)}
 
     line.stage(f"evaluate-{'-'.join(arms)}", all_views)
-    kept = [line.work.arrays(f"evaluation/{'-'.join(arms)}/{view}", dict) for view in views]
+    kept = [right(view) for view in views]
     return {name: np.stack([view[name] for view in kept]) for name in arms}

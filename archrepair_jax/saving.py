@@ -15,7 +15,7 @@ from archrepair_jax.models.importers import load_variables, save_variables
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.architecture import install
 from archrepair_jax.search.cell import genotype_from_json
-from archrepair_jax.workfolder import replace
+from archrepair_jax.workfolder import intact, replace
 
 DESCRIPTION, WEIGHTS = "repaired.json", "repaired.safetensors"
 
@@ -34,10 +34,13 @@ class Classifier:
     class_names: tuple[str, ...]
 
     def __call__(self, images: Array) -> Float[Array, "B K"]:
-        """Logits of images [B, H, W, C], uint8 or float in [0, 1]. Raises InputError for another shape."""
+        """Logits of images [B, H, W, C], uint8 or float in [0, 1]. Raises InputError for another shape or type."""
         images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.network.image_shape:
-            raise InputError(f"images have the shape {images.shape}: expected [B, {self.network.image_shape}]")
+            shape = ", ".join(map(str, self.network.image_shape))
+            raise InputError(f"images of shape {images.shape} do not fit: this network takes [B, {shape}]")
+        if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+            raise InputError(f"images are {images.dtype}: give uint8, or floats in [0, 1]")
         return self.network.apply(self.variables, images / 255.0 if images.dtype == jnp.uint8 else images)
 
 
@@ -68,12 +71,14 @@ def save(
 
 
 def load(folder: str | os.PathLike) -> Classifier:
-    """The repaired network of a finished run's work folder. Raises InputError where there is none."""
+    """The repaired network of a finished run's work folder. Raises InputError where there is none, or a damaged one."""
     path = pathlib.Path(folder) / DESCRIPTION
     if not path.is_file():
         raise InputError(f"{folder} holds no repaired network: name the work folder of a run that repaired one")
-    saved = json.loads(path.read_text())
-    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["model"].items()}
-    network = build(ModelSettings(**tuples), tuple(saved["image_shape"]), len(saved["class_names"]))
-    network = rebuild(network, saved["block"], saved["genotype"])
-    return Classifier(network, load_variables(path.with_name(WEIGHTS), network), tuple(saved["class_names"]))
+    with intact(path):
+        saved = json.loads(path.read_text())
+        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["model"].items()}
+        network = build(ModelSettings(**tuples), tuple(saved["image_shape"]), len(saved["class_names"]))
+        network = rebuild(network, saved["block"], saved["genotype"])
+    variables = load_variables(path.with_name(WEIGHTS), network)
+    return Classifier(network, variables, tuple(saved["class_names"]))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import math
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +18,7 @@ from archrepair_jax.localization import LocalizationSettings
 from archrepair_jax.models import ModelSettings
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.settings import RepairSettings
+from archrepair_jax.search.operations import SPATIAL, VECTOR
 from archrepair_jax.training.tuning import OPTIMIZERS, TuningSettings
 
 STAGES = ("localize", "repair", "controls", "evaluate")
@@ -72,6 +75,13 @@ class Settings:
     repair: RepairSettings = RepairSettings()
     evaluation: ViewSettings = ViewSettings()
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that will run: the repair's, then the controls, as far as the stages ask for them."""
+        repair = (self.repair.method,) if "repair" in self.stages else ()
+        controls = self.controls if "controls" in self.stages else ()
+        return repair + tuple(name for name in controls if name != self.repair.method)
+
 
 def default_config() -> ConfigDict:
     """The defaults, for a config file to change; keys and types are fixed."""
@@ -80,62 +90,92 @@ def default_config() -> ConfigDict:
 
 
 def from_config(config: ConfigDict) -> Settings:
-    """The settings that a config holds. Raises InputError for a value that no run can have."""
+    """The settings that a config holds. Raises InputError for a key, a type or a value that no run can have."""
     settings = as_dataclass(Settings, config.to_dict())
     check(settings)
     return settings
 
 
-def as_dataclass(kind: type, values: dict[str, Any]) -> Any:
-    """Nested dictionaries as nested dataclasses; lists as tuples."""
-    defaults = kind()
-    arguments = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            value = as_dataclass(type(getattr(defaults, name)), value)
-        arguments[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**arguments)
+def as_dataclass(kind: type, values: dict[str, Any], section: str = "") -> Any:
+    """Nested dictionaries as nested dataclasses, lists as tuples; what is left out keeps its default.
+
+    A config from ``default_config`` has the right keys and, but for what is in tuples, the right types already.
+    Raises InputError where it has not.
+    """
+    kinds = typing.get_type_hints(kind)
+    for name in values:
+        one_of(section.rstrip(".") or "the config", [name], kinds)
+    return kind(**{name: fitting(f"{section}{name}", kinds[name], value) for name, value in values.items()})
+
+
+def fitting(name: str, kind: Any, value: Any) -> Any:
+    """``value`` as the type that a dataclass declares for the key ``name``."""
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return as_dataclass(kind, value, f"{name}.")
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return tuple(fitting(name, typing.get_args(kind)[0], entry) for entry in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        wanted = {int: "a whole number", float: "a number", str: "a text"}.get(kind)
+        wanted = wanted or ("a section" if dataclasses.is_dataclass(kind) else "a tuple")
+        raise InputError(f"{name} cannot hold {value!r}: it takes {wanted}")
+    return value
 
 
 def check(settings: Settings) -> None:
     """Raises InputError for names that do not exist and numbers that make no sense."""
-    tuning, search = settings.repair.tuning, settings.repair.search
+    repair, training = settings.repair, settings.training.descent
+    tuning, search = repair.tuning, repair.search
     one_of("stages", settings.stages, STAGES)
     one_of("controls", settings.controls, METHODS)
-    one_of("repair.method", [settings.repair.method], METHODS)
+    one_of("repair.method", [repair.method], METHODS)
     one_of("repair.search.selection", [search.selection], ("perturbation", "alpha"))
+    one_of("repair.search.operations", search.operations, SPATIAL | VECTOR)
     one_of("repair.search.order", [search.order], (1, 2))
     for section, views in (("failures", settings.failures), ("evaluation", settings.evaluation)):
         one_of(f"{section}.kinds", views.kinds, KINDS)
         one_of(f"{section}.severities", views.severities, SEVERITIES)
-    for section, descent in (("training.descent", settings.training.descent), ("repair.tuning", tuning)):
+    for section, descent in (("training.descent", training), ("repair.tuning", tuning)):
         one_of(f"{section}.optimizer", [descent.optimizer], OPTIMIZERS)
         one_of(f"{section}.augment", descent.augment, AUGMENTATIONS)
-        within(f"{section}.learning_rate", descent.learning_rate, 0, float("inf"))
         within(f"{section}.failing_share", descent.failing_share, 0, 1)
+        for name in ("learning_rate", "weight_decay", "preserve"):
+            within(f"{section}.{name}", getattr(descent, name), 0)
     if tuning.augment:
         raise InputError("repair.tuning.augment must be empty: the repair learns from features that are computed once")
-    for name, value in (
-        ("training.steps", settings.training.steps),
-        ("steps_per_call", settings.steps_per_call),
-        ("repair.budget", settings.repair.budget),
-    ):
-        within(name, value, 1, float("inf"))
-    for name in ("hidden", "warmup_steps", "steps", "projection_steps"):
-        within(f"repair.search.{name}", getattr(search, name), 0, float("inf"))
-    for fraction in settings.repair.guard.fractions:
+    within("seed", settings.seed, 0, 2**32 - 1)
+    within("training.steps", settings.training.steps, 1)
+    within("steps_per_call", settings.steps_per_call, 1)
+    within("repair.budget", repair.budget, 1)
+    within("repair.recalibration_batches", repair.recalibration_batches, 0)
+    within("repair.guard.clean_drop", repair.guard.clean_drop, 0, 1)
+    for name in ("hidden", "warmup_steps", "steps", "projection_steps", "alpha_learning_rate", "alpha_weight_decay"):
+        within(f"repair.search.{name}", getattr(search, name), 0)
+    for fraction in repair.guard.fractions:
         within("repair.guard.fractions", fraction, 0.01, 1)
+    if not repair.guard.fractions:
+        raise InputError("repair.guard.fractions is empty, so that no repair could be accepted: take (1.0,) or more")
+    if not settings.stages:
+        raise InputError(f"stages is empty: name some of {', '.join(STAGES)}")
+    if {"repair", "controls"} & set(settings.stages) and "localize" not in settings.stages and not repair.block:
+        raise InputError("there is no block to repair: add localize to stages, or name one in repair.block")
 
 
 def one_of(name: str, values: Iterable, allowed: Iterable) -> None:
-    allowed = list(allowed)
-    for value in values:
+    """Raises InputError, with the nearest name there is, for a value that is not allowed or comes twice."""
+    values, allowed = list(values), list(allowed)
+    for place, value in enumerate(values):
         if value not in allowed:
             near = difflib.get_close_matches(str(value), map(str, allowed), n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InputError(f"{name} cannot hold {value!r}: {hint}choose from {', '.join(map(str, allowed))}")
+        if value in values[:place]:
+            raise InputError(f"{name} holds {value!r} twice: leave one out")
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InputError(f"{name}={value} is out of range: take a number from {low} to {high}")
+def within(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raises InputError for a number that is not finite or out of its range, both ends being allowed."""
+    if not (math.isfinite(value) and low <= value <= high):
+        bounds = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise InputError(f"{name}={value} is out of range: take a number {bounds}")

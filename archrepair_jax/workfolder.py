@@ -1,18 +1,22 @@
 """The work folder of a run: every result is written whole or not at all, and computed once."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import time
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.models.importers import load_variables, save_variables
+from archrepair_jax.models.network import Network, Variables
 
 COMPILING = "/jax/core/compile/"  # jax.monitoring's events of tracing, lowering and compiling
 
@@ -32,25 +36,22 @@ class WorkFolder:
         self.path = pathlib.Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--workdir {self.path} is a file: name a folder")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--workdir {self.path} cannot be made: {error.strerror}") from error
         config = json.loads(json.dumps(config))
-        owner = self.json("config", lambda: config)
+        try:
+            owner = self.json("config", lambda: config)
+        except OSError as error:
+            raise InputError(f"--workdir {self.path} cannot be written to ({error.strerror}): name another") from error
         if changed := differences(owner, config):
             raise InputError(f"{self.path} belongs to another config ({changed[0]}): take another --workdir")
 
-    def json(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON value called ``name``; made and kept if it is not there yet."""
+    def json(self, name: str, make: Callable[[], Any], beside: str = "") -> Any:
+        """The JSON value called ``name``; made and kept if it, or the variables ``beside`` it, are not there yet."""
         path = self.path / f"{name}.json"
-        if not path.exists():
+        if not path.exists() or (beside and not self._weights(beside).exists()):
             text = json.dumps(make(), indent=2, sort_keys=True)
             replace(path, lambda partial: partial.write_text(text + "\n"))
-        try:
+        with intact(path):
             return json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"{path} is damaged: delete it, and it is computed again") from error
 
     def arrays(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The named arrays called ``name``; made and kept if they are not there yet."""
@@ -58,22 +59,40 @@ class WorkFolder:
         if not path.exists():
             arrays = make()
             replace(path, lambda partial: np.savez_compressed(partial, **arrays))
-        try:
-            with np.load(path) as saved:
-                return dict(saved)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is damaged: delete it, and it is computed again") from error
+        with intact(path), np.load(path) as saved:
+            return dict(saved)
+
+    def keep(self, name: str, variables: Variables) -> None:
+        """Writes the variables called ``name``."""
+        path = self._weights(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_variables(path, variables)
+
+    def variables(self, name: str, network: Network) -> Variables:
+        """The variables called ``name``, which ``keep`` wrote."""
+        path = self._weights(name)
+        with intact(path):
+            return load_variables(path, network)
+
+    def _weights(self, name: str) -> pathlib.Path:
+        return self.path / f"{name}.safetensors"
+
+
+@contextlib.contextmanager
+def intact(path: pathlib.Path) -> Iterator[None]:
+    """Around reading a result: says in one line that it is damaged."""
+    try:
+        yield
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged: delete it, and it is computed again") from error
 
 
 def replace(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
     """Writes a file beside its place and moves it there when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")  # a killed run's is overwritten by the next
+    write(partial)
+    os.replace(partial, path)
 
 
 def differences(there: Any, here: Any, name: str = "") -> list[str]:
@@ -86,20 +105,31 @@ def differences(there: Any, here: Any, name: str = "") -> list[str]:
 
 @dataclasses.dataclass
 class Clock:
-    """Seconds of a stage, with those of compilation apart; use as a context manager."""
+    """Seconds of a stage, and how many of them went into compilation; use as a context manager."""
 
     seconds: float = 0.0
     compile_seconds: float = 0.0
 
     def __enter__(self) -> "Clock":
-        self._start = time.monotonic()
+        self._start, self._compiling = time.monotonic(), []
         jax.monitoring.register_event_duration_secs_listener(self._listen)
         return self
 
     def _listen(self, event: str, duration: float, **_: Any) -> None:
         if event.startswith(COMPILING):
-            self.compile_seconds += duration
+            now = time.monotonic()
+            self._compiling.append((max(now - duration, self._start), now))
 
     def __exit__(self, *_: Any) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
         self.seconds = time.monotonic() - self._start
+        self.compile_seconds = covered(self._compiling)
+
+
+def covered(spans: list[tuple[float, float]]) -> float:
+    """The length of the union of intervals: a function that is traced inside another one counts once."""
+    length, reached = 0.0, -float("inf")
+    for start, stop in sorted(spans):
+        length += max(0.0, stop - max(start, reached))
+        reached = max(reached, stop)
+    return length

@@ -43,9 +43,9 @@ def draw(failing: Examples, passing: Examples, limit: int, key: PRNGKeyArray) ->
     for name, (_, labels) in (("failing", failing), ("passing", passing)):
         if len(labels) == 0:
             raise InputError(f"nothing to localize: there are no {name} examples; give at least one")
-    failing_key, passing_key = jax.random.split(key)
-    failing = _take(failing, np.asarray(jax.random.permutation(failing_key, len(failing[1])))[:limit])
-    order = np.asarray(jax.random.permutation(passing_key, len(passing[1])))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))  # jax would compile for every set size
+    failing = _take(failing, rng.permutation(len(failing[1]))[:limit])
+    order = rng.permutation(len(passing[1]))
     labels, surplus = np.asarray(passing[1])[order], np.zeros(len(order), bool)
     for label in np.unique(labels):  # what a class has beyond its failing examples is only taken when others run out
         surplus[np.flatnonzero(labels == label)[int((failing[1] == label).sum()) :]] = True

@@ -55,11 +55,7 @@ def neuron_gradients(
     The loss is the cross-entropy summed over the examples, times their weights. With ``taylor`` each gradient is
     multiplied by its weight: to first order, what removing that weight would change.
     """
-
-    def loss(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
-
-    cotangent, gradients = jax.grad(loss)(trace.logits), []
+    cotangent, gradients = _loss_gradient(trace.logits, labels), []
     for name, x, status in reversed(list(zip(network.names, trace.inputs, trace.statuses, strict=True))):
         cotangent, gradient = _backward(
             _alone(network, name), tuple(status), taylor, _own(variables, name), x, cotangent, weights
@@ -71,6 +67,12 @@ def neuron_gradients(
 def stack(neurons: Neurons) -> Float[Array, "_ N"]:
     """All neurons side by side, in the order of the network."""
     return jnp.concatenate(jax.tree.leaves(neurons), -1)
+
+
+@jax.jit
+@jax.grad
+def _loss_gradient(logits, labels):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -100,12 +102,16 @@ def _backward(block, layers, taylor, variables, x, cotangent, weights):
         total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), (x, cotangent, weights))
         sensitivity = jax.tree.map(jnp.multiply, total, params) if taylor else total
         kernels = traverse_util.flatten_dict(sensitivity[block.names[0]], sep="/")
-        return {layer: jnp.abs(k).mean(range(k.ndim - 1)) for layer in layers for k in [kernels[f"{layer}/kernel"]]}
+        return {layer: _mean_magnitude(kernels[f"{layer}/kernel"]) for layer in layers}
 
     # Replicates that run together share each example's gradient, for it does not depend on the weights.
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     together = min(len(weights), max(1, REPLICATE_FLOATS // size))
     return upstream, jax.lax.map(replicate, weights, batch_size=together)
+
+
+def _mean_magnitude(kernel: Float[Array, "... C"]) -> Float[Array, " C"]:
+    return jnp.abs(kernel).mean(tuple(range(kernel.ndim - 1)))
 
 
 def _alone(network: Network, name: str) -> Network:

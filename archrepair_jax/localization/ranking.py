@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
+@jax.jit
 @functools.partial(jnp.vectorize, signature="(n)->(n)")
 def percentile_ranks(x: Float[Array, "*R N"]) -> Float[Array, "*R N"]:
     """The share of values below or equal, in (0, 1); equal values share the average of their places."""

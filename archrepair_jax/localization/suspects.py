@@ -85,15 +85,19 @@ def localize(
     weights = jnp.concatenate([evidence.counts[None], replicates])  # the first row is the point estimate
     v = _combined_ranks(network, variables, evidence, weights, settings)
     owners = _owners(network, evidence.failing.statuses, settings.level)
-    names = list(dict.fromkeys(owners))
-    unit = np.array([{name: i for i, name in enumerate(names)}[owner] for owner in owners])
-    scores = v if settings.level == "neuron" else density(vulnerable(v, settings.fraction), unit, len(names))
-    sampled = scores[1:] if settings.bootstrap else scores
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    unit = np.array([numbers[owner] for owner in owners])
+    scores = v if settings.level == "neuron" else density(vulnerable(v, settings.fraction), unit, len(numbers))
+    return Localization(_units(list(numbers), np.bincount(unit), scores[0], scores[1:] if len(replicates) else scores))
+
+
+def _units(owners: list[tuple[str, str]], sizes, score: Float[Array, " U"], sampled: Float[Array, "R U"]):
+    """The units by falling score, then probability; ``sampled`` are their scores over the bootstrap."""
     low, high = jnp.percentile(sampled, jnp.array([2.5, 97.5]), axis=0)
-    columns = scores[0], low, high, worst_probability(sampled)
-    rows = zip(names, np.stack(columns, 1).tolist(), np.bincount(unit).tolist(), strict=True)
-    units = [Unit(name, block, *numbers, neurons) for (name, block), numbers, neurons in rows]
-    return Localization(tuple(sorted(units, key=lambda unit: (-unit.score, -unit.probability))))
+    columns = np.stack([score, low, high, worst_probability(sampled)], axis=1).tolist()
+    rows = zip(owners, columns, sizes.tolist(), strict=True)
+    units = (Unit(name, block, *row, neurons) for (name, block), row, neurons in rows)
+    return tuple(sorted(units, key=lambda unit: (-unit.score, -unit.probability)))
 
 
 def _combined_ranks(network, variables, evidence, weights, settings) -> Float[Array, "R N"]:

@@ -6,6 +6,7 @@ the suspect block, search, decide, fine-tune. The second spends the same budget 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.repair.fine_tuning import descend
@@ -44,7 +45,8 @@ def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Arr
     search = Search(problem.network, problem.block, RelaxedBlock(original, space), choose, settings.tuning)
     state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], keys[0])
     data = SearchData(problem.variables, full_masks(space), train, validation)
-    state, warmup = loop.run("warmup", search.weight_step, state, data, steps=choose.warmup_steps)
+    state, _ = loop.run("warmup", search.weight_step, state, data, steps=choose.warmup_steps)
+    start = {"step": 0, "alphas": jax.device_get(state.alphas)}
     state, history = loop.run("search", search.bilevel_step, state, data, steps=choose.steps)
     losses = {}
     if choose.selection == "perturbation":
@@ -58,7 +60,7 @@ def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Arr
     details = {
         "alphas": [
             {"step": entry["step"], "edges": {arrow(e): softmax(entry["alphas"][edge_name(e)]) for e in space.edges}}
-            for entry in warmup[:1] + history
+            for entry in [start, *history]
         ],
         "operations": {arrow(edge): list(space.candidates(edge)) for edge in space.edges},
         "selection": losses,
@@ -116,7 +118,10 @@ def install(network: Network, block: str, genotype: Genotype) -> Network:
 
 def put(variables: Variables, block: str, own: Variables) -> Variables:
     """The variables with one block's replaced."""
-    return {collection: entries | {block: own[collection]} for collection, entries in variables.items() if own}
+    return {
+        collection: entries | ({block: own[collection]} if collection in own else {})
+        for collection, entries in variables.items()
+    }
 
 
 def recalibrate(
@@ -128,7 +133,7 @@ def recalibrate(
     """
     batches, size = settings.recalibration_batches, settings.tuning.batch_size
     module, own = dict(network.blocks)[block], block_variables(variables, block)
-    new = {name: leaf for name, leaf in own["batch_stats"].items() if name != ORIGINAL}
+    new = {name: leaf for name, leaf in own.get("batch_stats", {}).items() if name != ORIGINAL}
     if not new or not batches:
         return variables
 
@@ -165,5 +170,5 @@ def search_cost(settings: SearchSettings, space: Space, batch_size: int) -> int:
     return steps * batch_size + judged
 
 
-def softmax(alpha: list[float]) -> list[float]:
+def softmax(alpha: np.ndarray | list[float]) -> list[float]:
     return jax.nn.softmax(jnp.asarray(alpha)).tolist()

@@ -17,7 +17,7 @@ class GuardSettings:
     """
 
     fractions: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
-    clean_drop: float = 0.01
+    clean_drop: float = 0.02
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,4 +110,4 @@ def silenced(variables: Variables, original: Variables, genotype: Genotype) -> V
         path: jnp.zeros_like(leaf) if path[0] in into_output and "norm" in path else leaf
         for path, leaf in params.items()
     }
-    return beside({"params": traverse_util.unflatten_dict(params), "batch_stats": variables["batch_stats"]}, original)
+    return beside(variables | {"params": traverse_util.unflatten_dict(params)}, original)

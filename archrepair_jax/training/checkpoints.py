@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from archrepair_jax.errors import InputError
+
 
 class Checkpoints:
     """The last good state of one loop, in a folder of its own; written whole or not at all."""
@@ -20,13 +22,21 @@ class Checkpoints:
         self._manager.save(step, args=arguments)
 
     def restore(self, state: Any) -> tuple[Any, list[dict]] | None:
-        """The kept state in the form and placement of ``state``, and the history; None when nothing was kept."""
+        """The kept state in the form and placement of ``state``, and the history; None when nothing was kept.
+
+        Raises InputError when the folder is damaged.
+        """
         step = self._manager.latest_step()
         if step is None:
             return None
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
         arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), history=ocp.args.JsonRestore())
-        kept = self._manager.restore(step, args=arguments)
+        try:
+            kept = self._manager.restore(step, args=arguments)
+        except Exception as error:  # orbax and the libraries under it have a dozen ways to fail on a damaged file
+            raise InputError(
+                f"{self._manager.directory} is damaged: delete it, and its stage starts again from the beginning"
+            ) from error
         return kept.state, kept.history
 
     def close(self) -> None:

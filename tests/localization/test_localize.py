@@ -14,6 +14,7 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.localization import Localization, LocalizationSettings, localize
 from archrepair_jax.localization.evidence import draw
 from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.importers import load_weights
 
 KEY = jax.random.key(0)
 NETWORK = build(ModelSettings(name="mlp", widths=(32, 32, 32, 32)), (8, 8, 1), 10)
@@ -56,7 +57,10 @@ def planted(digits, trained):
     """{(block, seed): (damaged variables, newly failing examples, passing ones)}"""
     images, labels = digits[1]
     classify = jax.jit(NETWORK.apply)
-    right = lambda variables: np.asarray(classify(variables, images / np.float32(255))).argmax(-1) == labels  # noqa: E731
+
+    def right(variables):
+        return np.asarray(classify(variables, images / np.float32(255))).argmax(-1) == labels
+
     faults, before = {}, right(trained)
     for block, seed in itertools.product(LAYERS, range(3)):
         damaged = damage(trained, block, seed)
@@ -67,11 +71,16 @@ def planted(digits, trained):
 
 
 def damage(variables, block, seed):
-    """Flips the sign of the weights of half of the block's neurons."""
-    own = variables["params"][block]
-    kernel = np.array(own["linear"]["kernel"])
-    kernel[:, np.random.default_rng(seed).choice(kernel.shape[1], kernel.shape[1] // 2, replace=False)] *= -1
-    own = {**own, "linear": {**own["linear"], "kernel": jnp.asarray(kernel)}}
+    """Flips the sign of the weights of half of the neurons in each of the block's layers."""
+    rng = np.random.default_rng(seed)
+
+    def flip(path, leaf):
+        if path[-1].key != "kernel":
+            return leaf
+        hit = rng.choice(leaf.shape[-1], leaf.shape[-1] // 2, replace=False)
+        return leaf * jnp.ones(leaf.shape[-1]).at[hit].set(-1)
+
+    own = jax.tree_util.tree_map_with_path(flip, variables["params"][block])
     return {**variables, "params": {**variables["params"], block: own}}
 
 
@@ -84,16 +93,16 @@ def find(fault, key=KEY, **changes) -> Localization:
     return localize(NETWORK, *fault, dataclasses.replace(QUICK, **changes), key)
 
 
-@pytest.mark.parametrize(("combine", "worst_mean_place", "least_hits"), [("product", 2.1, 4), ("gradient", 1.6, 8)])
-def test_planted_faults_are_found_better_than_by_chance(planted, combine, worst_mean_place, least_hits):
+@pytest.mark.parametrize("combine", ["product", "gradient"])
+def test_planted_faults_are_found_better_than_by_chance(planted, combine):
     """By chance the damaged block of four has the mean place 2.5, and 3 of the 12 faults are found."""
     settings = LocalizationSettings(combine=combine, bootstrap=0)
     places = []
     for (block, _), fault in planted.items():
         found = localize(NETWORK, *fault, settings, KEY)
         places.append(1 + [unit.block for unit in found.units].index(block))
-    assert np.mean(places) <= worst_mean_place
-    assert places.count(1) >= least_hits
+    assert np.mean(places) <= 2.0
+    assert places.count(1) >= 5
 
 
 def test_a_clear_fault_is_found_with_confidence(fault):
@@ -102,6 +111,20 @@ def test_a_clear_fault_is_found_with_confidence(fault):
     assert first.probability > 0.9
     assert first.low > second.score
     assert first.low <= first.score <= first.high
+
+
+def test_a_fault_in_a_real_network_is_found(real_data):
+    settings = ModelSettings(name="resnet20", mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+    network = build(settings, (32, 32, 3), 10)
+    variables = load_weights(real_data / "models" / "resnet20_cifar10.npz", network, settings)
+    with np.load(real_data / "cifar10.npz") as cifar:
+        images, labels = cifar["x_test"][:300], cifar["y_test"][:300].ravel()
+    damaged = damage(variables, "stage2_block2", seed=0)
+    before, after = (np.asarray(jax.jit(network.apply)(v, images / np.float32(255))) for v in (variables, damaged))
+    new, still = (before.argmax(-1) == labels) & (after.argmax(-1) != labels), after.argmax(-1) == labels
+    found = localize(network, damaged, (images[new], labels[new]), (images[still], labels[still]), QUICK, KEY)
+    assert found.suspect == "stage2_block2"
+    assert len(found.units) == 10  # the stem and nine blocks
 
 
 def test_ten_failing_examples_are_enough(fault):

@@ -26,9 +26,15 @@ LABELS = jnp.arange(6) % 5
 
 @pytest.fixture(scope="module")
 def variables():
-    fresh = NETWORK.init(jax.random.key(0))
-    rng = np.random.default_rng(0)  # moves the batch statistics away from 0 and 1, so that they matter
-    return jax.tree.map(lambda leaf: leaf + np.float32(0.1) * rng.random(leaf.shape, np.float32), fresh)
+    """Random ones, batch statistics included, so that these matter; variances are all above 1/2."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(NETWORK.init, jax.random.key(0))
+
+    def fill(path, leaf):
+        offset = 0.5 if "var" in jax.tree_util.keystr(path) else -0.5
+        return jnp.asarray(rng.random(leaf.shape, np.float32) + np.float32(offset))
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 @pytest.fixture(scope="module")
