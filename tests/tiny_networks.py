@@ -53,16 +53,16 @@ def image_pool(network: Network, variables: Variables, count: int) -> Pool:
 
 
 def small_search(
-    network: Network, block: str, operations: tuple[str, ...], tuning: TuningSettings, order: int = 1
+    network: Network, block: str, operations: tuple[str, ...], tuning: TuningSettings, hidden: int = 1
 ) -> tuple[Search, SearchState, SearchData]:
     """A search at its start; 40 examples to learn weights from and 24 for the alphas."""
     variables, index = random_variables(network), network.index(block)
     images, labels = random_examples(network, 64)
     inputs, _ = network.span(variables, images / np.float32(255), 0, index)
     reference, _ = network.span(variables, inputs, index, len(network.blocks))
-    space = make_space(network, variables, block, 1, operations)
+    space = make_space(network, variables, block, hidden, operations)
     relaxed = RelaxedBlock(dict(network.blocks)[block], space)
-    search = Search(network, block, relaxed, SearchSettings(order=order), tuning)
+    search = Search(network, block, relaxed, SearchSettings(), tuning)
     state = search.start(block_variables(variables, block), inputs[:1], jax.random.key(0))
     pools = [make_pool(inputs[i], labels[i], reference[i], jax.random.key(1)) for i in (slice(40), slice(40, 64))]
     assert all(len(pool.failing) and len(pool.passing) for pool in pools)

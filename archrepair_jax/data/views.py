@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, UInt8
 
-from archrepair_jax.data.corruptions import corrupt_one
+from archrepair_jax.data.corruptions import corrupt_one, quantize
 
 CHUNK = 500
 
@@ -49,4 +49,4 @@ def render(images: UInt8[np.ndarray, "N H W C"], view: View, key: PRNGKeyArray) 
 def _corrupted(images, key, start, view):
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(len(images)))
     corrupted = jax.vmap(functools.partial(corrupt_one, kind=view.kind, severity=view.severity))(images / 255.0, keys)
-    return jnp.round(corrupted * 255).astype(jnp.uint8)
+    return quantize(corrupted)

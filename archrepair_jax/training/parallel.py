@@ -7,6 +7,7 @@ a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud).
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,11 @@ Devices = tuple[jax.Device, ...]
 
 def choose_devices(count: int) -> Devices:
     """The first ``count`` devices, or all of them for 0. Raises InputError when there are fewer."""
-    available = jax.devices()
+    try:
+        available = jax.devices()
+    except (RuntimeError, AssertionError) as error:  # what JAX raises depends on the plugins that are installed
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(f"JAX finds no device (JAX_PLATFORMS={asked}): unset it, or install what it names") from error
     if not 0 <= count <= len(available):
         raise InputError(
             f"devices={count}, but there are {len(available)}: ask for 0 (all of them) to {len(available)}"
