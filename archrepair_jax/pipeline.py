@@ -25,7 +25,7 @@ from archrepair_jax.saving import rebuild, save
 from archrepair_jax.settings import Settings
 from archrepair_jax.summary import summarize
 from archrepair_jax.training.batches import plain_pool
-from archrepair_jax.training.loop import Loop, Stopped
+from archrepair_jax.training.loop import Diverged, Loop, Stopped
 from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.training.tuning import make_optimizer, merge, start_state, tuning_step
 from archrepair_jax.workfolder import Clock, WorkFolder
@@ -217,7 +217,10 @@ def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Varia
             folder=line.work.path / "checkpoints" / method,
             report=lambda name, *rest: line.loop.report(f"{method}: {name}", *rest),
         )
-        repair = METHODS[method](problem, line.settings.repair, line.key(method), loop)
+        try:
+            repair = METHODS[method](problem, line.settings.repair, line.key(method), loop)
+        except (Diverged, Stopped) as error:
+            raise type(error)(f"{method}, {error}") from error  # its loops do not know whose they are
         repair, verdict = guarded(problem, repair, line.settings.repair.guard, line.loop.devices)
         line.work.keep(weights, repair.variables)
         return {

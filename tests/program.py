@@ -10,6 +10,10 @@ import subprocess
 import sys
 import tempfile
 
+from absl.testing import flagsaver
+
+from archrepair_jax.main import main
+
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "tests/tiny_config.py"
 FOLDERS = tempfile.TemporaryDirectory(prefix="archrepair-jax-tests-")
@@ -43,9 +47,19 @@ def end(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def repair(*arguments: str, config: str = CONFIG) -> tuple[int, str, str]:
-    """One whole run of the program."""
-    return end(start("-m", "archrepair_jax.main", "--config", config, *arguments))
+def repair(*arguments: str) -> tuple[int, str, str]:
+    """One whole run of the program, with the tiny config."""
+    return end(start("-m", "archrepair_jax.main", "--config", CONFIG, *arguments))
+
+
+def inside(monkeypatch, *arguments: str) -> int:
+    """The same in this process, which saves the start; its status."""
+    argv = ["archrepair-jax", *arguments]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", argv)  # ml_collections looks there, too
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # its name for the last config file
+    with flagsaver.flagsaver():
+        return main(argv)
 
 
 @functools.cache

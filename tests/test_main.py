@@ -2,16 +2,13 @@
 
 import dataclasses
 import pathlib
-import sys
 
 import jax
 import numpy as np
 import program
 import pytest
 import safetensors.numpy
-from absl.testing import flagsaver
 
-from archrepair_jax.main import main
 from archrepair_jax.models import build
 from archrepair_jax.models.importers import save_variables
 from archrepair_jax.settings import from_config
@@ -22,16 +19,11 @@ pytestmark = pytest.mark.xdist_group("program")  # so that all share one finishe
 
 @pytest.fixture
 def complaint(tmp_path, monkeypatch, capsys):
-    """Runs the program in this process on what must be refused; gives its one line."""
-    monkeypatch.chdir(program.ROOT)
+    """Runs the program on what must be refused; gives its one line."""
 
-    def run(*arguments: str, config: str = program.CONFIG, workdir: str | None = None, status: int = 2) -> str:
+    def run(*arguments: str, config: str = program.CONFIG, workdir: str | None = None) -> str:
         folder = tmp_path / "run"
-        argv = ["archrepair-jax", "--config", config, *arguments, "--workdir", workdir or str(folder)]
-        monkeypatch.setattr("sys.argv", argv)  # ml_collections looks there, too
-        monkeypatch.delitem(sys.modules, "config_config", raising=False)  # its name for the last config file
-        with flagsaver.flagsaver():
-            assert main(argv) == status
+        assert program.inside(monkeypatch, "--config", config, *arguments, "--workdir", workdir or str(folder)) == 2
         output, errors = capsys.readouterr()
         assert output == ""
         assert errors.startswith("archrepair-jax: ") and errors.count("\n") == 1 and "Traceback" not in errors
@@ -78,10 +70,7 @@ def test_bad_data_is_refused_by_the_real_program(tmp_path):
     ],
 )
 def test_missing_and_unknown_flags(arguments, words, monkeypatch, capsys):
-    monkeypatch.chdir(program.ROOT)
-    monkeypatch.setattr("sys.argv", ["archrepair-jax", *arguments])
-    with flagsaver.flagsaver():
-        assert main(["archrepair-jax", *arguments]) == 2
+    assert program.inside(monkeypatch, *arguments) == 2
     errors = capsys.readouterr().err
     assert words in errors and errors.count("\n") == 1
 
@@ -134,7 +123,7 @@ def test_config_files_that_are_not_there(complaint):
         ("controls=('fine_tune_block','fine_tune_block')", "controls holds 'fine_tune_block' twice"),
         ("data.name=digit", "did you mean digits?"),
         ("data.train_size=4000", "data.train_size=4000, but the train split of digits has"),
-        ("model.name=resnet21", "the nearest is resnet20"),
+        ("model.name=resnet-20", "the nearest is resnet20"),
         ("model.widths=('a',)", "model.widths cannot hold 'a': it takes a whole number"),
         ("model.weights=gone.npz", "there is no file of weights gone.npz"),
         ("repair.method=search", "repair.method cannot hold 'search'"),

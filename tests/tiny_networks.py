@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import Network, Variables, block_variables
@@ -10,6 +11,15 @@ from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, Se
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
 from archrepair_jax.training.batches import Pool, make_pool
 from archrepair_jax.training.tuning import TuningSettings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """What these tests compile runs for milliseconds: optimising it takes longer than all runs together."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def residual_network() -> Network:

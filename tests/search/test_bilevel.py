@@ -38,7 +38,7 @@ def maps():
 @pytest.fixture(scope="module")
 def vectors():
     """A search on a layer of vectors, with an inner node."""
-    return tiny_networks.small_search(tiny_networks.vector_network(), "layer2", ("dense", "gated_dense"), TUNING)
+    return tiny_networks.small_search(tiny_networks.vector_network(), "layer2", ("dense", "bottleneck"), TUNING)
 
 
 def in_double(kind, optimizer: str, order: int):
@@ -94,25 +94,25 @@ def distance(gradient, reference) -> float:
     return float(jnp.linalg.norm(gradient - reference) / jnp.linalg.norm(reference))
 
 
-@pytest.mark.parametrize(("kind", "optimizer"), [("maps", "adam"), ("vectors", "sgd")])
-def test_the_second_order_gradient_agrees_with_finite_differences(kind, optimizer, request):
+def test_the_second_order_gradient_agrees_with_finite_differences_and_differs_from_the_first(maps):
     with jax.enable_x64(True):
-        search, start, learning, data = in_double(request.getfixturevalue(kind), optimizer, order=2)
+        search, start, learning, data = in_double(maps, "adam", order=2)
         exact = gradient_of(search, ONE)
         gradient = exact(learning, data)
         assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype("float64")}
         assert distance(gradient, central_differences(loss_after_a_step(search, learning, data), learning.alphas)) < 1e-4
         # at the silent start many weights have no gradient yet, which must not spoil the derivative of their step
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(exact(start, data)))
-
-
-def test_the_orders_differ_measurably_and_devices_do_not(vectors):
-    with jax.enable_x64(True):
-        second, _, learning, data = in_double(vectors, "adam", order=2)
-        first, *_ = in_double(vectors, "adam", order=1)
-        gradient = gradient_of(second, EIGHT)(learning, data)
-        assert distance(gradient, gradient_of(second, ONE)(learning, data)) < 1e-8
+        first, *_ = in_double(maps, "adam", order=1)
         assert distance(gradient_of(first, ONE)(learning, data), gradient) > 1e-2
+
+
+def test_the_second_order_gradient_with_momentum_and_an_inner_node_is_the_same_on_all_devices(vectors):
+    with jax.enable_x64(True):
+        search, _, learning, data = in_double(vectors, "sgd", order=2)
+        gradient = gradient_of(search, EIGHT)(learning, data)
+        assert distance(gradient, gradient_of(search, ONE)(learning, data)) < 1e-8
+        assert distance(gradient, central_differences(loss_after_a_step(search, learning, data), learning.alphas)) < 1e-4
 
 
 def changed(before, after) -> bool:

@@ -1,0 +1,1 @@
+from tiny_networks import compile_quickly  # noqa: F401

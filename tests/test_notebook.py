@@ -1,0 +1,63 @@
+"""The notebook runs from its first cell to its last, on the tiny config."""
+
+import nbclient
+import nbformat
+import program
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+pytestmark = pytest.mark.xdist_group("program")
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(program.ROOT / "colab/quickstart.ipynb", as_version=4)
+
+
+@pytest.fixture
+def execute(monkeypatch):
+    """Runs a notebook as Jupyter does, with other values in the cell tagged ``parameters``."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    for name, value in program.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(program.ROOT))
+
+    def run(notebook, **parameters: str):
+        (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+        assert all(f"{name} = " in cell.source for name in parameters)
+        cell.source += "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
+        resources = {"metadata": {"path": str(program.ROOT / "colab")}}
+        nbclient.NotebookClient(notebook, timeout=program.PATIENCE, kernel_name="python3", resources=resources).execute()
+        return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+
+    return run
+
+
+def shown(outputs: list, kind: str) -> list[str]:
+    return [output.data[kind] for output in outputs if kind in output.get("data", {})]
+
+
+def test_the_file_is_valid_and_holds_no_outputs(notebook):
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert cell.cell_type == "markdown" or (cell.outputs == [] and cell.execution_count is None)
+
+
+def test_it_repairs_reports_and_classifies(notebook, execute, tmp_path):
+    outputs = execute(notebook, CONFIG=program.CONFIG, WORKDIR=str(tmp_path))
+    assert "CpuDevice" in outputs["devices"][0].text or "CPU" in outputs["devices"][0].text
+    assert f"The whole report: {tmp_path}/report.md" in "".join(output.text for output in outputs["repair"])
+    (report,) = shown(outputs["report"], "text/markdown")
+    assert "Repaired: layer2 by architecture search" in report and "figures/" not in report
+    assert len(shown(outputs["report"], "image/png")) == len(list(tmp_path.glob("figures/*.png"))) == 4
+    assert len(shown(outputs["network"], "image/png")) == 1
+
+
+def test_it_says_when_the_expected_accelerator_is_missing(notebook, execute):
+    with pytest.raises(CellExecutionError, match="expected a tpu, but JAX finds only the cpu"):
+        execute(notebook, EXPECTED="tpu", CONFIG="configs/gone.py")
+
+
+def test_it_stops_when_the_run_fails(notebook, execute, tmp_path):
+    with pytest.raises(CellExecutionError, match="the run ended early"):
+        execute(notebook, CONFIG="configs/gone.py", WORKDIR=str(tmp_path))
