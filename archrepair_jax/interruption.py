@@ -61,5 +61,7 @@ class Interruption:
 def leave(number: int) -> None:
     """Ends the process from any thread, without waiting for anything."""
     cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
-    os.write(2, f"{cursor}stopped in the middle of a step; the same command continues from the last one kept\n".encode())
+    os.write(
+        2, f"{cursor}stopped in the middle of a step; the same command continues from the last one kept\n".encode()
+    )
     os._exit(128 + number)

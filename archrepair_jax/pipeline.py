@@ -171,7 +171,9 @@ def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str,
     found = {"failures": line.stage("diagnose", count)}
     if not any(found["failures"]["failing"]["train"].values()):
         return None, found
-    return Problem(line.network, variables, "", **{name: look_at(name) for name in splits}, key=line.key("order")), found
+    return Problem(
+        line.network, variables, "", **{name: look_at(name) for name in splits}, key=line.key("order")
+    ), found
 
 
 def look(line: Run, variables: Variables, split: Split, name: str, views: tuple[View, ...]) -> Examples:

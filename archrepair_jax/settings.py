@@ -1,4 +1,4 @@
-"""Everything a run can be told, as frozen settings; a config file holds the same as an ``ml_collections`` ConfigDict."""
+"""Everything a run can be told, as frozen settings; a config file holds the same as an ml_collections ConfigDict."""
 
 import dataclasses
 import difflib

@@ -1,6 +1,6 @@
 """The table of a finished run for results/: every arm on the test images, with where the figures come from.
 
-    python benchmarks/arms.py WORKDIR "COMMAND THAT MADE IT" --out results/NAME.csv
+python benchmarks/arms.py WORKDIR "COMMAND THAT MADE IT" --out results/NAME.csv
 """
 
 import argparse

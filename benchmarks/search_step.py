@@ -1,6 +1,6 @@
 """What a search step costs: one bilevel step against one plain training step of the whole network.
 
-    python benchmarks/search_step.py [--block stage2_block2] [--batch 128] [--repeats 10] [--out results/search_step.csv]
+    python benchmarks/search_step.py [--block stage2_block2] [--batch 128] [--repeats 10] [--out FILE]
 
 ResNet-20 on random 32x32 images; both steps see the same images in batches of the same size. The bilevel step updates
 the alphas on a validation batch and the block's weights on a train batch, from cached inputs of the block. Steps are

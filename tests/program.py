@@ -33,7 +33,12 @@ def environment() -> dict[str, str]:
 def start(*command: str) -> subprocess.Popen:
     """Starts Python with these arguments in the repository's root."""
     return subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

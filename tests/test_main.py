@@ -1,6 +1,5 @@
 """The command line as a user meets it: bad input gets one line, status 2, no traceback, and leaves no file behind."""
 
-import dataclasses
 import pathlib
 
 import jax
@@ -8,11 +7,11 @@ import numpy as np
 import program
 import pytest
 import safetensors.numpy
+from tiny_config import get_config
 
 from archrepair_jax.models import build
 from archrepair_jax.models.importers import save_variables
 from archrepair_jax.settings import from_config
-from tiny_config import get_config
 
 pytestmark = pytest.mark.xdist_group("program")  # so that all share one finished run
 
@@ -88,9 +87,13 @@ def test_missing_and_unknown_flags(arguments, words, monkeypatch, capsys):
         ("CONFIG.repair.methid = 'x'", "the config has no key 'methid': did you mean 'method'?"),
         ("CONFIG.repair.budget = 'much'", "'budget'"),
         ("CONFIG.data.xyzzy = 1", "the config has no key 'xyzzy'"),
-        ("from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'sed': 1})", "did you mean seed?"),
         (
-            "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'repair': {'budget': 1.5}})",
+            "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'sed': 1})",
+            "did you mean seed?",
+        ),
+        (
+            "from ml_collections import ConfigDict\n"
+            "def get_config():\n    return ConfigDict({'repair': {'budget': 1.5}})",
             "repair.budget cannot hold 1.5: it takes a whole number",
         ),
     ],
@@ -98,7 +101,8 @@ def test_missing_and_unknown_flags(arguments, words, monkeypatch, capsys):
 def test_config_files_that_do_not_work(complaint, tmp_path, text, words):
     if text.startswith("CONFIG."):
         text = text.replace("CONFIG", "    config")
-        text = f"from archrepair_jax.settings import default_config\ndef get_config():\n    config = default_config()\n{text}"
+        head = "from archrepair_jax.settings import default_config"
+        text = f"{head}\ndef get_config():\n    config = default_config()\n{text}"
     file = tmp_path / "config.py"
     file.write_text(text)
     assert words in complaint(config=str(file))
@@ -140,7 +144,7 @@ def test_config_files_that_are_not_there(complaint):
         ("repair.tuning.learning_rate=nan", "repair.tuning.learning_rate=nan is out of range"),
         ("repair.search.operations=('dens',)", "repair.search.operations cannot hold 'dens': did you mean dense?"),
         ("repair.search.operations=('conv_1x1',)", "unknown operation 'conv_1x1' for block 'layer2'"),
-        ("repair.budget=500", "repair.budget=500 leaves no step of descent: raise it above"),
+        ("repair.budget=500", "repair.budget=500 leaves no step to tune: raise it above"),
         ("repair.guard.fractions=()", "repair.guard.fractions is empty"),
         ("devices=64", "devices=64, but there are 8"),
         ("devices=3", "training.descent.batch_size=32 does not divide among 3 devices"),
@@ -242,6 +246,6 @@ def test_an_accelerator_that_is_not_there(tmp_path, monkeypatch):
     own = program.environment() | {"JAX_PLATFORMS": "cuda"}
     monkeypatch.setattr(program, "environment", lambda: own)
     status, _, errors = program.repair("--workdir", str(tmp_path / "run"))
-    assert status == 2 and errors.splitlines()[-1].startswith("archrepair-jax: JAX finds no device (JAX_PLATFORMS=cuda)")
-
-
+    assert status == 2 and errors.splitlines()[-1].startswith(
+        "archrepair-jax: JAX finds no device (JAX_PLATFORMS=cuda)"
+    )

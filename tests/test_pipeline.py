@@ -7,9 +7,9 @@ import shutil
 
 import program
 import pytest
+from test_resume import results, steps_kept
 
 from archrepair_jax.reporting import report as reports
-from test_resume import results, steps_kept
 
 pytestmark = pytest.mark.xdist_group("program")
 
@@ -72,7 +72,14 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise():
     folder, output, errors = program.finished()
     for line in errors.splitlines():
         assert re.fullmatch(r"[a-z_:0-9 ]+  \d+/\d+(  \S.*)?", line), line
-    for task in ("training", "diagnose", "localize", "architecture search: search", "fine tune block: tuning", "evaluate"):
+    for task in (
+        "training",
+        "diagnose",
+        "localize",
+        "architecture search: search",
+        "fine tune block: tuning",
+        "evaluate",
+    ):
         assert any(line.startswith(f"{task}  ") for line in errors.splitlines()), task
     report, lines = read(folder), output.splitlines()
     assert [line.split("  ")[0] for line in lines[:4]] == ["arm", "the repair", "do nothing", "fine tune block"]
@@ -126,7 +133,9 @@ def test_damaged_files_are_named(tmp_path, monkeypatch, capsys, damaged):
     assert capsys.readouterr().err == f"archrepair-jax: {path} is damaged: delete it, and it is computed again\n"
 
 
-@pytest.mark.parametrize("deleted", ["model.safetensors", "evaluation/before-architecture_search-fine_tune_block/clean.npz"])
+@pytest.mark.parametrize(
+    "deleted", ["model.safetensors", "evaluation/before-architecture_search-fine_tune_block/clean.npz"]
+)
 def test_deleted_files_are_computed_again(tmp_path, monkeypatch, deleted):
     finished, *_ = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
@@ -160,10 +169,16 @@ def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch,
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys):
-    arguments = ["--config.stages=('repair',)", "--config.repair.block=layer2", "--config.repair.method=fine_tune_block"]
+    arguments = [
+        "--config.stages=('repair',)",
+        "--config.repair.block=layer2",
+        "--config.repair.method=fine_tune_block",
+    ]
     assert again(monkeypatch, tmp_path, *arguments, "--config.repair.tuning.learning_rate=1e38") == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert re.match(r"archrepair-jax: fine_tune_block, tuning: the (loss|weights) became .* at step \d+; the last", line)
+    assert re.match(
+        r"archrepair-jax: fine_tune_block, tuning: the (loss|weights) became .* at step \d+; the last", line
+    )
     assert "lower the learning rate" in line
     assert (tmp_path / "stages/diagnose.json").exists() and not (tmp_path / "report.json").exists()
     assert steps_kept(tmp_path / "checkpoints/fine_tune_block/tuning") > 0

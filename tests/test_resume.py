@@ -1,4 +1,4 @@
-"""A run that is killed, or asked to leave, at many places and started again gives the same report as one that is not."""
+"""A run that is killed, or asked to leave, anywhere and started again gives the same report as one that is not."""
 
 import json
 import pathlib
@@ -14,7 +14,9 @@ from archrepair_jax.interruption import PATIENCE, Interruption
 
 pytestmark = pytest.mark.xdist_group("program")
 
-SAVES_ALWAYS = "from archrepair_jax.training import loop; loop.SAVE_EVERY = 0; from archrepair_jax.main import run; run()"
+SAVES_ALWAYS = (
+    "from archrepair_jax.training import loop; loop.SAVE_EVERY = 0; from archrepair_jax.main import run; run()"
+)
 
 
 def wait_for(what: Callable[[], bool], process: subprocess.Popen) -> None:

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import program
 import pytest
+from tiny_config import get_config
+from tiny_networks import random_variables
 
 import archrepair_jax
 from archrepair_jax.data.sources import load as load_data
@@ -15,8 +17,6 @@ from archrepair_jax.repair.architecture import install
 from archrepair_jax.saving import Classifier, save
 from archrepair_jax.search.cell import make_space, random_genotype
 from archrepair_jax.settings import from_config
-from tiny_config import get_config
-from tiny_networks import random_variables
 
 pytestmark = pytest.mark.xdist_group("program")
 

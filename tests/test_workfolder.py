@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_networks import random_variables, vector_network
 
 from archrepair_jax import workfolder
 from archrepair_jax.errors import InputError
 from archrepair_jax.workfolder import Clock, WorkFolder, covered, differences, replace
-from tiny_networks import random_variables, vector_network
 
 
 def never():
@@ -76,7 +76,9 @@ def test_damaged_results_are_named(tmp_path, name, kept):
 def test_another_config_is_refused_by_its_key(tmp_path):
     WorkFolder(tmp_path, {"seed": 1, "data": {"name": "digits", "sizes": (1, 2)}})
     WorkFolder(tmp_path, {"seed": 1, "data": {"name": "digits", "sizes": [1, 2]}})
-    with pytest.raises(InputError, match=r"another config \(data.name: digits there, npz here\): take another --workdir"):
+    with pytest.raises(
+        InputError, match=r"another config \(data.name: digits there, npz here\): take another --workdir"
+    ):
         WorkFolder(tmp_path, {"seed": 1, "data": {"name": "npz", "sizes": (1, 2)}})
 
 
@@ -113,7 +115,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=2), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-
 STATUS = ":status"  # flax lets no sown value share its name with a submodule
 
 

@@ -45,6 +45,6 @@ class RepairSettings:
         steps = (self.budget - spent) // self.tuning.batch_size
         if steps < 1:
             raise InputError(
-                f"repair.budget={self.budget} leaves no step of descent: raise it above {spent + self.tuning.batch_size}"
+                f"repair.budget={self.budget} leaves no step to tune: raise it above {spent + self.tuning.batch_size}"
             )
         return steps

@@ -2,12 +2,11 @@
 
     min_alpha  L_val(w*(alpha), alpha)      with  w*(alpha) = argmin_w L_train(w, alpha)
 
-Both losses are ``training.batches.repair_loss``. Only the relaxed block learns: what lies before it is computed once and
-cached (the pools hold the block's inputs), what lies behind it is frozen, in evaluation mode.
+Both losses are ``training.batches.repair_loss``. Only the relaxed block learns: what lies before it is computed once
+and cached (the pools hold the block's inputs), what lies behind it is frozen, in evaluation mode.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax

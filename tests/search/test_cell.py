@@ -92,7 +92,9 @@ def test_a_found_block_with_the_original_starts_as_the_original(kind):
     created = found.init(jax.random.key(3), x, False)
     variables = beside({name: created[name] for name in ("params", "batch_stats")}, own)
     for train in (False, True):
-        np.testing.assert_allclose(applied(found, variables, x, train), block.apply(own, x, False), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            applied(found, variables, x, train), block.apply(own, x, False), rtol=1e-6, atol=1e-6
+        )
 
 
 def test_a_found_block_without_the_original_keeps_its_surroundings():

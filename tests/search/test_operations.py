@@ -69,7 +69,8 @@ def test_every_operation_on_vectors_has_the_width_it_is_asked_for(operation):
 def test_a_silent_operation_says_nothing_until_its_scale_learns(operation):
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3) if operation in SPATIAL else (2, 3))
     loud, silent = (
-        Candidate(operation, 6, silent=quiet).init_with_output(jax.random.key(0), x, False)[0] for quiet in (False, True)
+        Candidate(operation, 6, silent=quiet).init_with_output(jax.random.key(0), x, False)[0]
+        for quiet in (False, True)
     )
     assert (silent == 0).all()
     assert jnp.abs(loud).max() > 0.1

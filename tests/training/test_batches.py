@@ -16,7 +16,9 @@ def pool_of(failing: int, passing: int):
     count = failing + passing
     labels = np.arange(count, dtype=np.int32) % 3
     answers = (labels + (np.arange(count) < failing)) % 3
-    return make_pool(np.arange(count, dtype=np.float32), labels, np.eye(3, dtype=np.float32)[answers], jax.random.key(7))
+    return make_pool(
+        np.arange(count, dtype=np.float32), labels, np.eye(3, dtype=np.float32)[answers], jax.random.key(7)
+    )
 
 
 def drawn(pool, step: int, size: int, share: float, names=(), devices: int = 1) -> Batch:

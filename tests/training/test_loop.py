@@ -28,7 +28,7 @@ def toy(step=0):
 
 
 def grow(state, data):
-    """Counts; the loss is what ``data`` holds for the step, and infinity in ``data`` reaches the state one step early."""
+    """Counts; the loss is what ``data`` holds for the step, and infinity there reaches the state one step early."""
     value = jnp.where(jnp.isinf(data[state.step + 1]), jnp.inf, state.value + 1)
     return Toy(state.step + 1, value), {"loss": jnp.where(jnp.isinf(data[state.step]), 0, data[state.step])}
 

@@ -111,7 +111,9 @@ def test_a_tuning_step_gives_the_same_on_all_devices(tuning):
 
 def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
     steps, _, data = search
-    network = architecture.install(steps.network, "stage3_block1", random_genotype(steps.relaxed.space, jax.random.key(0)))
+    network = architecture.install(
+        steps.network, "stage3_block1", random_genotype(steps.relaxed.space, jax.random.key(0))
+    )
     seen = []
 
     def recorded(step, devices, length):
@@ -119,7 +121,10 @@ def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
         return lambda *arguments: seen.append(call(*arguments)) or seen[-1]
 
     monkeypatch.setattr(architecture, "parallel_steps", recorded)
-    settings, variables = RepairSettings(tuning=TUNING, recalibration_batches=2), tiny_networks.random_variables(network)
+    settings, variables = (
+        RepairSettings(tuning=TUNING, recalibration_batches=2),
+        tiny_networks.random_variables(network),
+    )
     architecture.recalibrate(network, variables, "stage3_block1", data.train, settings, Loop(EIGHT))
     assert len(seen) == 2
     assert differing(seen) == []
