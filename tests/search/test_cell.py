@@ -74,7 +74,7 @@ def test_a_relaxed_block_starts_as_the_original(kind):
     block, own, x, space = original(kind)
     relaxed = RelaxedBlock(block, space)
     mixture = mixing_weights(uniform_alphas(space), full_masks(space))
-    created = relaxed.init(jax.random.key(3), x, False, mixture)
+    created = jax.jit(relaxed.init, static_argnums=2)(jax.random.key(3), x, False, mixture)
     variables = beside({name: created[name] for name in ("params", "batch_stats")}, own)
     expected = np.asarray(block.apply(own, x, False))
     assert np.abs(expected).max() > 0.1
