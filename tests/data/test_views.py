@@ -57,7 +57,9 @@ def test_every_image_key_kind_and_severity_has_its_own_draw(images):
 
 def test_copies_are_the_corruption_within_a_grey_level(images):
     blurred = render(images[:2], View("defocus_blur", 4), jax.random.key(0))
-    exact = [corrupt_one(image / np.float32(255), jax.random.key(0), kind="defocus_blur", severity=4) for image in images[:2]]
+    exact = [
+        corrupt_one(image / np.float32(255), jax.random.key(0), kind="defocus_blur", severity=4) for image in images[:2]
+    ]
     assert np.abs(np.asarray(exact) * 255 - blurred).max() <= 1 + 1e-3
 
 

@@ -1,1 +1,28 @@
+"""One small problem for all tests of repair methods."""
+
+import jax
+import numpy as np
+import pytest
+import tiny_networks
 from tiny_networks import compile_quickly  # noqa: F401
+
+from archrepair_jax.data.views import CLEAN, View
+from archrepair_jax.repair.problem import Examples, Problem
+
+
+@pytest.fixture(scope="session")
+def problem() -> Problem:
+    """Vectors: a network that is right on most clean images and, as labels are made up, on few of the others."""
+    network = tiny_networks.vector_network()
+    variables = tiny_networks.random_variables(network)
+
+    def examples(count: int, seed: int) -> Examples:
+        images, _ = tiny_networks.random_examples(network, 2 * count, seed)
+        logits = np.asarray(network.apply(variables, images / np.float32(255)))
+        labels = logits[:count].argmax(-1).astype(np.int32)
+        labels[::5] = (labels[::5] + 1) % network.num_classes
+        return Examples(images, np.tile(labels, 2), logits, (CLEAN, View("gaussian_noise", 3)))
+
+    return Problem(
+        network, variables, "layer2", *(examples(n, s) for s, n in enumerate((32, 20, 20))), jax.random.key(0)
+    )

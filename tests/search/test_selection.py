@@ -66,7 +66,9 @@ def test_the_candidate_whose_absence_hurts_most_stays_alone(seed, monkeypatch):
     monkeypatch.setattr(selection, "validation_judge", lambda *_: planted)
     settings, data = SearchSettings(projection_steps=0), types.SimpleNamespace()
     data.replace = lambda **_: data
-    genotype, state, losses = by_perturbation(search_of(SPACE), "state", data, settings, jax.random.key(seed), Loop(ONE))
+    genotype, state, losses = by_perturbation(
+        search_of(SPACE), "state", data, settings, jax.random.key(seed), Loop(ONE)
+    )
     assert (dict(genotype), state) == (needed, "state")
     assert {name: np.argmax(values) for name, values in losses.items()} == {"0->1": 1, "0->2": 3, "1->2": 0}
     assert len(asked) == 3 + 4 + 3  # every candidate is taken out once
