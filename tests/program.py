@@ -4,7 +4,6 @@ The processes share a cache of compiled functions, so that only the first one pa
 """
 
 import functools
-import json
 import os
 import pathlib
 import subprocess
@@ -75,14 +74,3 @@ def finished() -> tuple[pathlib.Path, str, str]:
     status, output, errors = repair("--workdir", str(folder))
     assert status == 0, errors
     return folder, output, errors
-
-
-def steps_kept(folder: pathlib.Path) -> int:
-    """The step of a loop's checkpoint."""
-    return max((int(step.name) for step in folder.glob("*") if step.name.isdigit()), default=0)
-
-
-def results(folder: pathlib.Path) -> str:
-    """The report without what clocks and machines say."""
-    report = json.loads((folder / "report.json").read_text())
-    return json.dumps({name: part for name, part in report.items() if name not in ("cost", "environment")}, indent=1)

@@ -7,6 +7,7 @@ import shutil
 
 import program
 import pytest
+from test_resume import results, steps_kept
 
 from archrepair_jax.reporting import report as reports
 
@@ -100,7 +101,7 @@ def test_stages_one_by_one_end_in_the_same_report(tmp_path):
     status, output, errors = program.repair("--workdir", str(tmp_path))
     assert status == 0, errors
     assert "localize  " not in errors
-    assert program.results(tmp_path) == program.results(program.finished()[0])
+    assert results(tmp_path) == results(program.finished()[0])
 
 
 def test_a_finished_run_is_not_computed_again(tmp_path, monkeypatch, capsys):
@@ -140,7 +141,7 @@ def test_deleted_files_are_computed_again(tmp_path, monkeypatch, deleted):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (tmp_path / deleted).unlink()
     assert again(monkeypatch, tmp_path) == 0
-    assert program.results(tmp_path) == program.results(finished)
+    assert results(tmp_path) == results(finished)
     if deleted.startswith("model"):
         assert (tmp_path / deleted).read_bytes() == (finished / deleted).read_bytes()
 
@@ -180,7 +181,7 @@ def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys
     )
     assert "lower the learning rate" in line
     assert (tmp_path / "stages/diagnose.json").exists() and not (tmp_path / "report.json").exists()
-    assert program.steps_kept(tmp_path / "checkpoints/fine_tune_block/tuning") > 0
+    assert steps_kept(tmp_path / "checkpoints/fine_tune_block/tuning") > 0
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch, capsys):

@@ -172,16 +172,6 @@ def test_several_steps_a_call_are_the_same_as_one_by_one():
     assert stacked["step"].tolist() == [0, 1, 2]
 
 
-def test_every_step_can_be_repeated_inside_one_call(search, tuning):
-    """As on accelerators; on CPUs, where a call is one step, only the types are looked at."""
-    steps, state, data = search
-    step, *rest = tuning
-    for case in ((steps.weight_step, state, data), (steps.bilevel_step, state, data), (step, *rest)):
-        after, metrics = jax.eval_shape(parallel_steps(case[0], EIGHT, 3), *case[1:])
-        assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, case[1])
-        assert metrics["loss"].shape == (3,)
-
-
 def test_the_same_step_is_compiled_once(search):
     steps, _, _ = search
     assert parallel_steps(steps.weight_step, ONE, 1) is parallel_steps(steps.weight_step, ONE, 1)
