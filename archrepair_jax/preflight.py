@@ -15,10 +15,13 @@ SMALLEST_CORRUPTED = 28  # pixels a side: the corruptions' blurs and patches do 
 
 
 def check_batches(settings: Settings, devices: Devices) -> None:
-    """Raises InputError unless every batch divides among the devices."""
-    check_batch(settings.training.descent.batch_size, devices, "training.descent.batch_size")
-    check_batch(settings.repair.tuning.batch_size, devices, "repair.tuning.batch_size")
-    check_batch(settings.repair.search.selection_examples, devices, "repair.search.selection_examples")
+    """Raises InputError unless every batch of the steps that will run divides among the devices."""
+    if not settings.model.weights:
+        check_batch(settings.training.descent.batch_size, devices, "training.descent.batch_size")
+    if settings.methods:
+        check_batch(settings.repair.tuning.batch_size, devices, "repair.tuning.batch_size")
+    if "architecture_search" in settings.methods and settings.repair.search.selection == "perturbation":
+        check_batch(settings.repair.search.selection_examples, devices, "repair.search.selection_examples")
 
 
 def check_network(settings: Settings, network: Network) -> None:

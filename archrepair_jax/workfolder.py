@@ -33,7 +33,7 @@ class WorkFolder:
     """
 
     def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--workdir {self.path} is a file: name a folder")
         config = json.loads(json.dumps(config))
@@ -99,8 +99,10 @@ def differences(there: Any, here: Any, name: str = "") -> list[str]:
     """Where two JSON values differ, as ``key: old there, new here``."""
     if isinstance(there, dict) and isinstance(here, dict):
         keys = sorted(there.keys() | here.keys())
-        return [d for key in keys for d in differences(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))]
-    return [] if there == here else [f"{name}: {there} there, {here} here"]
+        pairs = ((f"{name}.{key}".lstrip("."), there.get(key, "nothing"), here.get(key, "nothing")) for key in keys)
+        return [difference for key, left, right in pairs for difference in differences(left, right, key)]
+    same = json.dumps(there, sort_keys=True) == json.dumps(here, sort_keys=True)
+    return [] if same else [f"{name}: {there} there, {here} here"]
 
 
 @dataclasses.dataclass
