@@ -1,4 +1,4 @@
-"""Eight emulated devices for every test, and the folder of real data sets where there is one."""
+"""Eight emulated devices for every test, the folder of real data sets, and the program in processes of its own."""
 
 import os
 import pathlib
@@ -7,6 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import pytest
+from program import Program
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +17,10 @@ def real_data() -> pathlib.Path:
     if not folder:
         pytest.skip("ARCHREPAIR_DATA is not set: it names the folder of real data sets that this test reads")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory) -> Program:
+    """The program in processes of its own; their folder is one for all workers of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    return Program(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)

@@ -1,14 +1,12 @@
-"""The program as a user starts it, in a process of its own; and one finished run that several tests look at.
+"""The program as a user starts it, in a process of its own; and one finished run that several tests look at."""
 
-The processes share a cache of compiled functions, so that only the first one pays for them.
-"""
-
-import functools
+import fcntl
+import json
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
+from typing import NamedTuple
 
 from absl.testing import flagsaver
 
@@ -16,49 +14,65 @@ from archrepair_jax.main import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "tests/tiny_config.py"
-FOLDERS = tempfile.TemporaryDirectory(prefix="archrepair-jax-tests-")
 PATIENCE = 300  # seconds for what takes some, on a machine that is busy
 
 
-def environment() -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
-    return own | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": f"{FOLDERS.name}/compiled",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+class Outcome(NamedTuple):
+    """How a process ended, and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
 
 
-def start(*command: str) -> subprocess.Popen:
-    """Starts Python with these arguments in the repository's root."""
-    return subprocess.Popen(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Program:
+    """Starts processes that share a cache of compiled functions in ``folder``, so that only the first pays for them."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
+        return own | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+
+    def start(self, *command: str, **changes: str) -> subprocess.Popen:
+        """Starts Python with these arguments in the repository's root; ``changes`` are of the environment."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=self.environment() | changes, **pipes)
+
+    def repair(self, *arguments: str, **changes: str) -> Outcome:
+        """One whole run of the program, with the tiny config."""
+        return end(self.start("-m", "archrepair_jax.main", "--config", CONFIG, *arguments, **changes))
+
+    def finished(self) -> tuple[pathlib.Path, Outcome]:
+        """The work folder and the outcome of one run that found and kept a new block; made once for all workers."""
+        folder, kept = self.folder / "finished", self.folder / "outcome.json"
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                kept.write_text(json.dumps(self.repair("--workdir", str(folder))))
+        outcome = Outcome(*json.loads(kept.read_text()))
+        assert outcome.status == 0, outcome.errors
+        return folder, outcome
 
 
-def end(process: subprocess.Popen) -> tuple[int, str, str]:
-    """Waits for a process: its status, output and errors."""
+def end(process: subprocess.Popen) -> Outcome:
+    """Waits for a process to end."""
     try:
         output, errors = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    return process.returncode, output, errors
-
-
-def repair(*arguments: str) -> tuple[int, str, str]:
-    """One whole run of the program, with the tiny config."""
-    return end(start("-m", "archrepair_jax.main", "--config", CONFIG, *arguments))
+    return Outcome(process.returncode, output, errors)
 
 
 def inside(monkeypatch, *arguments: str) -> int:
-    """The same in this process, which saves the start; its status."""
+    """Runs the program in this process, which saves the start; its status."""
     argv = ["archrepair-jax", *arguments]
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("sys.argv", argv)  # ml_collections looks there, too
@@ -67,10 +81,12 @@ def inside(monkeypatch, *arguments: str) -> int:
         return main(argv)
 
 
-@functools.cache
-def finished() -> tuple[pathlib.Path, str, str]:
-    """The work folder, output and errors of one run that found and kept a new block."""
-    folder = pathlib.Path(FOLDERS.name) / "finished"
-    status, output, errors = repair("--workdir", str(folder))
-    assert status == 0, errors
-    return folder, output, errors
+def steps_kept(folder: pathlib.Path) -> int:
+    """The step of a loop's checkpoint; 0 without one."""
+    return max((int(step.name) for step in folder.glob("*") if step.name.isdigit()), default=0)
+
+
+def results(folder: pathlib.Path) -> str:
+    """The report without what clocks and machines say."""
+    report = json.loads((folder / "report.json").read_text())
+    return json.dumps({name: part for name, part in report.items() if name not in ("cost", "environment")}, indent=1)

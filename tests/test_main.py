@@ -4,25 +4,23 @@ import pathlib
 
 import jax
 import numpy as np
-import program
 import pytest
 import safetensors.numpy
+from program import CONFIG, ROOT, end, inside
 from tiny_config import get_config
 
 from archrepair_jax.models import build
 from archrepair_jax.models.importers import save_variables
 from archrepair_jax.settings import from_config
 
-pytestmark = pytest.mark.xdist_group("program")  # so that all share one finished run
-
 
 @pytest.fixture
 def complaint(tmp_path, monkeypatch, capsys):
     """Runs the program on what must be refused; gives its one line."""
 
-    def run(*arguments: str, config: str = program.CONFIG, workdir: str | None = None) -> str:
+    def run(*arguments: str, config: str = CONFIG, workdir: str | None = None) -> str:
         folder = tmp_path / "run"
-        assert program.inside(monkeypatch, "--config", config, *arguments, "--workdir", workdir or str(folder)) == 2
+        assert inside(monkeypatch, "--config", config, *arguments, "--workdir", workdir or str(folder)) == 2
         output, errors = capsys.readouterr()
         assert output == ""
         assert errors.startswith("archrepair-jax: ") and errors.count("\n") == 1 and "Traceback" not in errors
@@ -32,25 +30,25 @@ def complaint(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_help_is_printed_without_loading_jax():
+def test_help_is_printed_without_loading_jax(program):
     code = "import sys; from archrepair_jax.main import main; main(['', '--help']); sys.exit('jax' in sys.modules)"
-    status, output, errors = program.end(program.start("-c", code))
+    status, output, errors = end(program.start("-c", code))
     assert (status, errors) == (0, "")
     assert "--config.KEY=VALUE" in output and "--workdir DIR" in output
 
 
 def test_main_stays_short():
-    assert len((program.ROOT / "archrepair_jax/main.py").read_text().splitlines()) < 80
+    assert len((ROOT / "archrepair_jax/main.py").read_text().splitlines()) < 80
 
 
-def test_a_misspelt_key_is_refused_by_the_real_program(tmp_path):
+def test_a_misspelt_key_is_refused_by_the_real_program(program, tmp_path):
     status, output, errors = program.repair("--config.sed=3", "--workdir", str(tmp_path / "run"))
     assert (status, output) == (2, "")
     assert errors == "archrepair-jax: the config has no key 'sed': did you mean 'seed'?\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_data_is_refused_by_the_real_program(tmp_path):
+def test_bad_data_is_refused_by_the_real_program(program, tmp_path):
     arguments = ["--config.data.name=npz", f"--config.data.path={tmp_path}/gone.npz", "--workdir", f"{tmp_path}/run"]
     status, output, errors = program.repair(*arguments)
     assert (status, output) == (2, "")
@@ -62,14 +60,14 @@ def test_bad_data_is_refused_by_the_real_program(tmp_path):
     ("arguments", "words"),
     [
         ([], "--config is missing"),
-        (["--config", program.CONFIG], "--workdir is missing"),
-        (["--config", program.CONFIG, "--workdir="], "--workdir is missing"),
-        (["--config", program.CONFIG, "--workdirr=x"], "Unknown command line flag 'workdirr'. Did you mean: workdir"),
-        ([program.CONFIG, "--workdir=x"], f"{program.CONFIG} belongs to no flag: write --config FILE"),
+        (["--config", CONFIG], "--workdir is missing"),
+        (["--config", CONFIG, "--workdir="], "--workdir is missing"),
+        (["--config", CONFIG, "--workdirr=x"], "Unknown command line flag 'workdirr'. Did you mean: workdir"),
+        ([CONFIG, "--workdir=x"], f"{CONFIG} belongs to no flag: write --config FILE"),
     ],
 )
 def test_missing_and_unknown_flags(arguments, words, monkeypatch, capsys):
-    assert program.inside(monkeypatch, *arguments) == 2
+    assert inside(monkeypatch, *arguments) == 2
     errors = capsys.readouterr().err
     assert words in errors and errors.count("\n") == 1
 
@@ -111,7 +109,7 @@ def test_config_files_that_do_not_work(complaint, tmp_path, text, words):
 def test_config_files_that_are_not_there(complaint):
     assert "No such file or directory: 'configs/gone.py'" in complaint(config="configs/gone.py")
     assert "Is a directory: 'configs'" in complaint(config="configs")
-    assert "get_config() takes 0 positional arguments" in complaint(config=f"{program.CONFIG}:quick")
+    assert "get_config() takes 0 positional arguments" in complaint(config=f"{CONFIG}:quick")
 
 
 @pytest.mark.parametrize(
@@ -233,19 +231,15 @@ def test_work_folders_that_cannot_be_used(complaint, tmp_path):
     assert "cannot be written to (Not a directory)" in complaint(workdir=f"{tmp_path}/file/run")
 
 
-def test_a_work_folder_of_another_config(complaint):
-    folder, *_ = program.finished()
+def test_a_work_folder_of_another_config(program, complaint):
+    folder, _ = program.finished()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     said = complaint("--config.training.descent.learning_rate=0.5", workdir=str(folder))
     assert "belongs to another config (training.descent.learning_rate: 0.02 there, 0.5 here)" in said
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_an_accelerator_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    own = program.environment() | {"JAX_PLATFORMS": "cuda"}
-    monkeypatch.setattr(program, "environment", lambda: own)
-    status, _, errors = program.repair("--workdir", str(tmp_path / "run"))
-    assert status == 2 and errors.splitlines()[-1].startswith(
-        "archrepair-jax: JAX finds no device (JAX_PLATFORMS=cuda)"
-    )
+def test_an_accelerator_that_is_not_there(program, tmp_path):
+    status, _, errors = program.repair("--workdir", str(tmp_path / "run"), JAX_PLATFORMS="cuda")
+    assert status == 2
+    assert errors.splitlines()[-1].startswith("archrepair-jax: JAX finds no device (JAX_PLATFORMS=cuda)")

@@ -2,34 +2,30 @@
 
 import nbclient
 import nbformat
-import program
 import pytest
 from nbclient.exceptions import CellExecutionError
-
-pytestmark = pytest.mark.xdist_group("program")
+from program import CONFIG, PATIENCE, ROOT
 
 
 @pytest.fixture
 def notebook():
-    return nbformat.read(program.ROOT / "colab/quickstart.ipynb", as_version=4)
+    return nbformat.read(ROOT / "colab/quickstart.ipynb", as_version=4)
 
 
 @pytest.fixture
-def execute(monkeypatch):
+def execute(program, monkeypatch):
     """Runs a notebook as Jupyter does, with other values in the cell tagged ``parameters``."""
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     for name, value in program.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(program.ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
     def run(notebook, **parameters: str):
         (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
         assert all(f"{name} = " in cell.source for name in parameters)
         cell.source += "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
-        resources = {"metadata": {"path": str(program.ROOT / "colab")}}
-        nbclient.NotebookClient(
-            notebook, timeout=program.PATIENCE, kernel_name="python3", resources=resources
-        ).execute()
+        resources = {"metadata": {"path": str(ROOT / "colab")}}
+        nbclient.NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3", resources=resources).execute()
         return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
 
     return run
@@ -46,7 +42,7 @@ def test_the_file_is_valid_and_holds_no_outputs(notebook):
 
 
 def test_it_repairs_reports_and_classifies(notebook, execute, tmp_path):
-    outputs = execute(notebook, CONFIG=program.CONFIG, WORKDIR=str(tmp_path))
+    outputs = execute(notebook, CONFIG=CONFIG, WORKDIR=str(tmp_path))
     assert outputs["devices"][0].text.lower().count("cpu") == 1
     assert f"The whole report: {tmp_path}/report.md" in "".join(output.text for output in outputs["repair"])
     (report,) = shown(outputs["report"], "text/markdown")

@@ -5,13 +5,10 @@ import pathlib
 import re
 import shutil
 
-import program
 import pytest
-from test_resume import results, steps_kept
+from program import CONFIG, inside, results, steps_kept
 
 from archrepair_jax.reporting import report as reports
-
-pytestmark = pytest.mark.xdist_group("program")
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -19,11 +16,11 @@ def read(folder: pathlib.Path) -> dict:
 
 
 def again(monkeypatch, folder: pathlib.Path, *arguments: str) -> int:
-    return program.inside(monkeypatch, "--config", program.CONFIG, *arguments, "--workdir", str(folder))
+    return inside(monkeypatch, "--config", CONFIG, *arguments, "--workdir", str(folder))
 
 
-def test_the_report_has_what_it_promises():
-    folder, *_ = program.finished()
+def test_the_report_has_what_it_promises(program):
+    folder, _ = program.finished()
     report = read(folder)
     reports.validate(report)
     for moment in ("before", "after"):
@@ -48,7 +45,7 @@ def test_the_report_has_what_it_promises():
     assert report["config"]["repair"]["budget"] == 3200 and report["model"]["weights"] is None
 
 
-def test_the_budget_is_kept_and_the_cost_is_told():
+def test_the_budget_is_kept_and_the_cost_is_told(program):
     report = read(program.finished()[0])
     spent = {name: cost["sample_gradients"] for name, cost in report["cost"]["stages"].items()}
     assert spent["train"] == 60 * 32
@@ -59,8 +56,8 @@ def test_the_budget_is_kept_and_the_cost_is_told():
     assert {"python", "jax", "flax", "optax", "devices"} <= report["environment"].keys()
 
 
-def test_the_folder_holds_the_report_and_nothing_half_written():
-    folder, *_ = program.finished()
+def test_the_folder_holds_the_report_and_nothing_half_written(program):
+    folder, _ = program.finished()
     text = (folder / "report.md").read_text()
     assert read(folder)["outcome_line"] in text
     for figure in ("suspiciousness", "alphas", "accuracy", "block"):
@@ -68,8 +65,8 @@ def test_the_folder_holds_the_report_and_nothing_half_written():
     assert not [path for path in folder.rglob("*") if "partial" in path.name or "tmp" in path.name]
 
 
-def test_the_terminal_shows_progress_and_the_table_and_no_noise():
-    folder, output, errors = program.finished()
+def test_the_terminal_shows_progress_and_the_table_and_no_noise(program):
+    folder, (_, output, errors) = program.finished()
     for line in errors.splitlines():
         assert re.fullmatch(r"[a-z_:0-9 ]+  \d+/\d+(  \S.*)?", line), line
     for task in (
@@ -86,7 +83,7 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise():
     assert report["outcome_line"] in lines and lines[-1] == f"The whole report: {folder}/report.md"
 
 
-def test_stages_one_by_one_end_in_the_same_report(tmp_path):
+def test_stages_one_by_one_end_in_the_same_report(program, tmp_path):
     status, output, errors = program.repair("--config.stages=('evaluate',)", "--workdir", str(tmp_path))
     assert status == 0, errors
     report = read(tmp_path)
@@ -104,8 +101,8 @@ def test_stages_one_by_one_end_in_the_same_report(tmp_path):
     assert results(tmp_path) == results(program.finished()[0])
 
 
-def test_a_finished_run_is_not_computed_again(tmp_path, monkeypatch, capsys):
-    finished, output, _ = program.finished()
+def test_a_finished_run_is_not_computed_again(program, tmp_path, monkeypatch, capsys):
+    finished, (_, output, _) = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     assert again(monkeypatch, tmp_path) == 0
     said = capsys.readouterr()
@@ -125,7 +122,7 @@ def test_a_finished_run_is_not_computed_again(tmp_path, monkeypatch, capsys):
         "evaluation/before-architecture_search-fine_tune_block/clean.npz",
     ],
 )
-def test_damaged_files_are_named(tmp_path, monkeypatch, capsys, damaged):
+def test_damaged_files_are_named(program, tmp_path, monkeypatch, capsys, damaged):
     shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
     path = tmp_path / damaged
     path.write_bytes(path.read_bytes()[:-40])
@@ -136,8 +133,8 @@ def test_damaged_files_are_named(tmp_path, monkeypatch, capsys, damaged):
 @pytest.mark.parametrize(
     "deleted", ["model.safetensors", "evaluation/before-architecture_search-fine_tune_block/clean.npz"]
 )
-def test_deleted_files_are_computed_again(tmp_path, monkeypatch, deleted):
-    finished, *_ = program.finished()
+def test_deleted_files_are_computed_again(program, tmp_path, monkeypatch, deleted):
+    finished, _ = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (tmp_path / deleted).unlink()
     assert again(monkeypatch, tmp_path) == 0
@@ -146,7 +143,7 @@ def test_deleted_files_are_computed_again(tmp_path, monkeypatch, deleted):
         assert (tmp_path / deleted).read_bytes() == (finished / deleted).read_bytes()
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path, monkeypatch, capsys):
+def test_a_damaged_checkpoint_is_named(program, tmp_path, monkeypatch, capsys):
     shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
     (tmp_path / "stages/train.json").unlink()
     folder = tmp_path / "checkpoints/training"
@@ -184,7 +181,7 @@ def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys
     assert steps_kept(tmp_path / "checkpoints/fine_tune_block/tuning") > 0
 
 
-def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_said_in_one_line(program, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device", "model.safetensors")
 

@@ -1,18 +1,15 @@
 """A run that is killed, or asked to leave, anywhere and started again gives the same report as one that is not."""
 
-import json
-import pathlib
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 
-import program
 import pytest
+from program import CONFIG, PATIENCE, end, results, steps_kept
 
-from archrepair_jax.interruption import PATIENCE, Interruption
-
-pytestmark = pytest.mark.xdist_group("program")
+from archrepair_jax import interruption
+from archrepair_jax.interruption import Interruption
 
 SAVES_ALWAYS = (
     "from archrepair_jax.training import loop; loop.SAVE_EVERY = 0; from archrepair_jax.main import run; run()"
@@ -21,24 +18,13 @@ SAVES_ALWAYS = (
 
 def wait_for(what: Callable[[], bool], process: subprocess.Popen) -> None:
     """Returns as soon as something is there, or the process has ended."""
-    deadline = time.monotonic() + program.PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not what() and process.poll() is None:
         assert time.monotonic() < deadline, "the awaited file does not appear"
         time.sleep(0.005)
 
 
-def steps_kept(folder: pathlib.Path) -> int:
-    """The step of a loop's checkpoint."""
-    return max((int(step.name) for step in folder.glob("*") if step.name.isdigit()), default=0)
-
-
-def results(folder: pathlib.Path) -> str:
-    """The report without what clocks and machines say."""
-    report = json.loads((folder / "report.json").read_text())
-    return json.dumps({name: part for name, part in report.items() if name not in ("cost", "environment")}, indent=1)
-
-
-def test_killed_in_any_stage(tmp_path):
+def test_killed_in_any_stage(program, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     search, tuning = checkpoints / "architecture_search/search", checkpoints / "fine_tune_block/tuning"
     kills = [
@@ -48,29 +34,29 @@ def test_killed_in_any_stage(tmp_path):
         (lambda: steps_kept(tuning) >= 10, ["-c", SAVES_ALWAYS]),
         (lambda: any(tmp_path.glob("evaluation/*/clean.npz")), ["-m", "archrepair_jax.main"]),
     ]
-    for marker, program_itself in kills:
-        process = program.start(*program_itself, "--config", program.CONFIG, "--workdir", str(tmp_path))
+    for marker, command in kills:
+        process = program.start(*command, "--config", CONFIG, "--workdir", str(tmp_path))
         wait_for(marker, process)
         process.kill()
-        assert marker(), program.end(process)
-        program.end(process)
+        assert marker(), end(process)
+        end(process)
         assert not (tmp_path / "report.json").exists()
 
     status, _, errors = program.repair("--workdir", str(tmp_path))
     assert status == 0, errors
-    finished, *_ = program.finished()
+    finished, _ = program.finished()
     assert results(tmp_path) == results(finished)
     for file in ("model.safetensors", "repaired.safetensors", "repaired.json", "config.json"):
         assert (tmp_path / file).read_bytes() == (finished / file).read_bytes()
 
 
-def test_asked_to_leave_while_training(tmp_path):
+def test_asked_to_leave_while_training(program, tmp_path):
     """SIGTERM: the loop's state is kept, and the same command goes on from there."""
-    arguments = ["--config", program.CONFIG, "--config.stages=('evaluate',)", "--config.training.steps=2000"]
+    arguments = ["--config", CONFIG, "--config.stages=('evaluate',)", "--config.training.steps=2000"]
     process = program.start("-m", "archrepair_jax.main", *arguments, "--workdir", str(tmp_path))
     first = process.stderr.readline()  # of the progress: the loop is running
     process.terminate()
-    status, _, errors = program.end(process)
+    status, _, errors = end(process)
     assert first.startswith("training  ")
     assert status == 128 + signal.SIGTERM
     line = errors.splitlines()[-1]
@@ -81,7 +67,7 @@ def test_asked_to_leave_while_training(tmp_path):
     process = program.start("-m", "archrepair_jax.main", *arguments, "--workdir", str(tmp_path))
     again = int(process.stderr.readline().split()[1].split("/")[0])
     process.terminate()
-    assert program.end(process)[0] == 128 + signal.SIGTERM
+    assert end(process)[0] == 128 + signal.SIGTERM
     assert again > kept and steps_kept(tmp_path / "checkpoints/training") >= again
 
 
@@ -103,12 +89,12 @@ print("finished")
 """
 
 
-def test_asked_to_leave_while_compiling():
-    assert PATIENCE < 10
+def test_asked_to_leave_while_compiling(program):
+    assert interruption.PATIENCE < 10
     process = program.start("-c", BUSY_COMPILER)
     assert process.stdout.readline() == "compiling\n"
     process.terminate()
-    status, output, errors = program.end(process)
+    status, output, errors = end(process)
     assert (status, output) == (128 + signal.SIGTERM, "")
     assert errors.count("\n") == 1 and "the same command continues" in errors
 

@@ -1,11 +1,12 @@
 """A repaired network comes back callable, in any process, with identical logits."""
 
 import json
+import os
 
 import jax
 import numpy as np
-import program
 import pytest
+from program import end
 from tiny_config import get_config
 from tiny_networks import random_variables
 
@@ -17,8 +18,6 @@ from archrepair_jax.repair.architecture import install
 from archrepair_jax.saving import Classifier, save
 from archrepair_jax.search.cell import make_space, random_genotype
 from archrepair_jax.settings import from_config
-
-pytestmark = pytest.mark.xdist_group("program")
 
 NAMES = ("ant", "bee", "cat", "dog")
 CLASSIFY = """
@@ -46,11 +45,10 @@ def images(count: int = 6) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), np.uint8)
 
 
-def test_a_new_process_gives_identical_logits(repaired, tmp_path, monkeypatch):
+def test_a_new_process_gives_identical_logits(program, repaired, tmp_path):
     np.save(tmp_path / "images.npy", images())
-    monkeypatch.setattr(program, "environment", lambda: None)  # as here, with as many devices
     files = [str(tmp_path), str(tmp_path / "images.npy"), str(tmp_path / "logits.npy")]
-    status, _, errors = program.end(program.start("-c", CLASSIFY, *files))
+    status, _, errors = end(program.start("-c", CLASSIFY, *files, XLA_FLAGS=os.environ["XLA_FLAGS"]))
     assert status == 0, errors
     logits = np.load(tmp_path / "logits.npy")
     assert logits.shape == (6, 4) and len(np.unique(logits)) == 24
@@ -64,8 +62,8 @@ def test_the_loaded_network_is_the_saved_one(repaired, tmp_path):
     np.testing.assert_allclose(loaded(images() / np.float32(255)), loaded(images()), atol=1e-4)
 
 
-def test_a_run_keeps_the_network_that_its_report_is_about():
-    folder, *_ = program.finished()
+def test_a_run_keeps_the_network_that_its_report_is_about(program):
+    folder, _ = program.finished()
     report = json.loads((folder / "report.json").read_text())
     assert report["repair"]["genotype"], "the tiny config is to find a block"
     settings, classifier = from_config(get_config()), archrepair_jax.load(folder)

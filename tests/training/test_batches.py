@@ -64,8 +64,8 @@ def test_an_epoch_visits_every_failing_example_once():
 def test_devices_share_one_batch_with_the_same_augmentation():
     images = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 1), dtype=np.uint8)
     pool = plain_pool(images, np.zeros(30, np.int32), 3, jax.random.key(0))
-    one, four = (drawn(pool, 4, 16, 0.0, ("flip",), devices) for devices in (1, 4))
-    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(four), strict=True):
+    one, two = (drawn(pool, 4, 8, 0.0, ("flip",), devices) for devices in (1, 2))
+    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -98,8 +98,8 @@ def test_the_loss_by_hand():
 
 
 def test_keeping_to_the_original_costs_nothing_at_the_original():
-    logits = jax.random.normal(jax.random.key(0), (6, 4))
+    logits = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     batch = Batch(jnp.zeros(6), jnp.zeros(6, jnp.int32), logits + 3.0, jnp.ones(6))  # a shift changes no probability
     assert float(repair_loss(logits, batch, 100.0)) == pytest.approx(float(repair_loss(logits, batch, 0.0)), rel=1e-5)
-    gradient = jax.grad(lambda x: repair_loss(x, batch, 100.0) - repair_loss(x, batch, 0.0))(logits)
+    gradient = jax.jit(jax.grad(lambda x: repair_loss(x, batch, 100.0) - repair_loss(x, batch, 0.0)))(logits)
     np.testing.assert_allclose(gradient, 0, atol=1e-5)
