@@ -148,6 +148,7 @@ def check(settings: Settings) -> None:
     within("training.steps", settings.training.steps, 1)
     within("steps_per_call", settings.steps_per_call, 1)
     within("repair.budget", repair.budget, 1)
+    within("repair.network_learning_rate", repair.network_learning_rate, 0)
     within("repair.recalibration_batches", repair.recalibration_batches, 0)
     within("repair.guard.clean_drop", repair.guard.clean_drop, 0, 1)
     for name in ("hidden", "warmup_steps", "steps", "projection_steps", "alpha_learning_rate", "alpha_weight_decay"):

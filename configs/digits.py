@@ -36,6 +36,7 @@ def get_config(size: str = ""):
 
     config.repair.tuning.batch_size = 64
     config.repair.tuning.learning_rate = 5e-3
+    config.repair.network_learning_rate = 5e-3
     config.repair.budget = 20_480
     config.repair.search.warmup_steps = 20
     config.repair.search.steps = 40

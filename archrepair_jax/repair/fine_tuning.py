@@ -1,5 +1,7 @@
 """Repair of weights alone: of the suspect block, or of the whole network. The controls that a search has to beat."""
 
+import dataclasses
+
 import jax
 
 from archrepair_jax.models.network import Network, Variables
@@ -17,7 +19,9 @@ def fine_tune_block(problem: Problem, settings: RepairSettings, key: jax.Array, 
 
 
 def fine_tune_network(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
-    """All weights, at the full budget; normalisation keeps its statistics."""
+    """All weights, at the full budget and a learning rate of their own; normalisation keeps its statistics."""
+    tuning = dataclasses.replace(settings.tuning, learning_rate=settings.network_learning_rate)
+    settings = dataclasses.replace(settings, tuning=tuning)
     return fine_tune(problem, (0, len(problem.network.blocks)), image_pool(problem), settings, loop)
 
 

@@ -28,6 +28,8 @@ class RepairSettings:
         method: a key of ``repair.METHODS``.
         block: the block to repair; empty for the localized one.
         budget: sample-gradients (examples times gradient passes) that each method may spend, controls included.
+        network_learning_rate: of ``fine_tune_network``, in place of ``tuning``'s; a whole network wants a smaller one
+            than a single block.
         recalibration_batches: batches that set a found block's statistics in the end.
         search, tuning, guard: see there.
     """
@@ -35,6 +37,7 @@ class RepairSettings:
     method: str = "architecture_search"
     block: str = ""
     budget: int = 65_536
+    network_learning_rate: float = 1e-3
     recalibration_batches: int = 20
     search: SearchSettings = SearchSettings()
     tuning: TuningSettings = TuningSettings()
