@@ -6,15 +6,13 @@
 FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them); data.path and
 model.weights name other files.
 
-Expected time of ``quick``: 13 minutes on 2 CPU cores that other work was sharing; alone it was not timed. The full
-size, and accelerators, were not timed.
+Expected time of ``quick``: 7 to 8 minutes on 2 CPU cores. The full size, and accelerators, were not timed.
 
 Measured outcome of ``quick`` (seed 0, 1,000 test images, results/cifar10_resnet20_quick.csv): the stem is blamed; the
 repair, taken half way by the guard, lifts the mean corrupted accuracy from 70.1 to 74.4 %, on corruptions it never saw
-from 70.4 to 73.9 %, and clean images fall from 92.3 to 91.1 %. **A control wins**: a random architecture for the stem
-reaches 75.2 % (clean 91.5 %) with the same budget; fine-tuning the stem (74.5 %, clean 91.5 %) cannot be told from the
-repair. All arms share one learning rate, and the guard refused what it made of the whole network (too high for that,
-we suppose): this control is weaker here than it could be.
+from 70.4 to 73.9 %, and clean images fall from 92.3 to 91.1 %. **Two controls win** with the same budget: a random
+architecture for the stem reaches 75.2 % (clean 91.5 %), and fine-tuning the whole network, at a learning rate of its
+own, 80.3 % (91.0 %). Fine-tuning the stem (74.5 %, clean 91.5 %) cannot be told from the repair.
 """
 
 import os
