@@ -12,11 +12,17 @@ from program import Program
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """The folder ARCHREPAIR_DATA: cifar10.npz, fashion_mnist.npz, mnist.npz and models/ (see CONTRIBUTING.md)."""
+    """The folder ARCHREPAIR_DATA: cifar10.npz, fashion_mnist.npz, mnist.npz, models/, acasxu/: see CONTRIBUTING.md."""
     folder = os.environ.get("ARCHREPAIR_DATA")
     if not folder:
         pytest.skip("ARCHREPAIR_DATA is not set: it names the folder of real data sets that this test reads")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def acasxu(real_data) -> pathlib.Path:
+    """The folder of the ACAS Xu networks (nnet/) and their properties (vnnlib/)."""
+    return real_data / "acasxu"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Whole regions of inputs: properties, sampling, bounds and proofs."""

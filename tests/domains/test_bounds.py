@@ -1,0 +1,79 @@
+import fractions
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archrepair_jax.domains import bounds
+from archrepair_jax.errors import InputError
+from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.mlp import mlp
+from archrepair_jax.models.network import Network
+
+bounded_jit = jax.jit(bounds.linear_bounds, static_argnums=1)
+
+
+def network(activation="relu", widths=(6, 5)):
+    return Network(mlp(3, widths=widths, activation=activation), (2,), 3)
+
+
+def box(seed, width):
+    lower = np.random.default_rng(seed).uniform(-1, 1, (4, 2))
+    return lower, lower + width
+
+
+def bounded(activation, seed, width):
+    net = network(activation)
+    layers, name = bounds.chain(net, net.init(jax.random.key(seed)))
+    lower, upper = box(seed, width)
+    rows = np.broadcast_to([[1.0, -1.0, 0.0], [0.0, 1.0, 2.0]], (4, 2, 3))
+    with jax.enable_x64(True):
+        linear = bounded_jit(layers, name, lower, upper, rows)
+        ends = bounds.interval(linear, lower, upper)
+        return layers, lower, upper, rows, *jax.tree.map(np.asarray, (linear, ends))
+
+
+@pytest.mark.parametrize("activation", list(bounds.ENCLOSURES))
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), width=st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
+def test_what_a_network_computes_lies_within_its_bounds(activation, seed, width):
+    layers, lower, upper, rows, linear, (least, greatest) = bounded(activation, seed, width)
+    share = np.random.default_rng(seed).uniform(0, 1, (4, 200, 2))
+    share[:, :4] = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    x = np.clip(lower[:, None] + share * (upper - lower)[:, None], lower[:, None], upper[:, None])
+    with jax.enable_x64(True):
+        y = np.einsum("bmk,bpk->bpm", rows, np.asarray(bounds.outputs(layers, activation, x)))
+    assert (y >= least[:, None]).all() and (y <= greatest[:, None]).all()
+    line = np.einsum("bmd,bpd->bpm", linear.matrix, x) + linear.offset[:, None]
+    assert (abs(y - line) <= linear.radius[:, None] + 1e-15).all()
+    if width == 0:
+        assert (greatest - least < 1e-9).all()
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_rounding_cannot_hide_the_exact_value_at_a_point(seed):
+    layers, lower, _, rows, _, (least, greatest) = bounded("relu", seed, 0.0)
+    h = [fractions.Fraction(value) for value in lower[0]]
+    for depth, layer in enumerate(layers):
+        terms = [[fractions.Fraction(w) * x for w, x in zip(row, h, strict=True)] for row in layer.weight]
+        h = [sum(row, fractions.Fraction(b)) for row, b in zip(terms, layer.bias, strict=True)]
+        h = [max(x, fractions.Fraction(0)) for x in h] if depth < len(layers) - 1 else h
+    exact = [sum(fractions.Fraction(w) * x for w, x in zip(row, h, strict=True)) for row in rows[0]]
+    for value, low, high in zip(exact, np.asarray(least[0]), np.asarray(greatest[0]), strict=True):
+        assert fractions.Fraction(float(low)) <= value <= fractions.Fraction(float(high))
+
+
+@pytest.mark.parametrize(
+    "make, named",
+    [
+        (lambda: network("gelu"), "gelu"),
+        (lambda: build(ModelSettings(name="convnet"), (28, 28, 1), 3), "input"),
+    ],
+)
+def test_a_network_without_bounds_is_refused_by_what_it_lacks(make, named):
+    net = make()
+    with pytest.raises(InputError, match=f"no proof for the (block|activation) {named}"):
+        bounds.chain(net, net.init(jax.random.key(0)))
