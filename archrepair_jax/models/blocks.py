@@ -36,6 +36,14 @@ class Normalize(nn.Module):
         return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
 
+class Scale(nn.Module):
+    """Multiplies each channel by a factor of its own: what a repair leaves behind a block that cannot take it in."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B ... D"], train: bool) -> Float[Array, "B ... D"]:
+        return x * self.param("scale", nn.initializers.ones, (x.shape[-1],))
+
+
 def batch_norm(train: bool | None = None, **settings) -> nn.BatchNorm:
     """Batch normalisation as torch counts it (epsilon 1e-5, momentum 0.9), synchronised over the axis ``batch``."""
     return nn.BatchNorm(
