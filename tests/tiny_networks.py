@@ -20,6 +20,7 @@ def compile_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()  # what was compiled this way would serve later tests too, with other last bits
 
 
 def residual_network() -> Network:
