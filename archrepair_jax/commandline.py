@@ -13,12 +13,19 @@ def read(argv: list[str]) -> tuple[ConfigDict, str]:
     """The config and the work folder; raises whatever a flag or the config file raises."""
     if others := flags.FLAGS(argv)[1:]:
         raise flags.Error(f"{others[0]} belongs to no flag: write --config FILE --workdir DIR (--help tells more)")
-    for flag, what in ((CONFIG, "FILE, the run's settings"), (WORKDIR, "DIR, a folder for results")):
-        if not flags.FLAGS[flag.name].present or flag.value == "":
-            raise flags.Error(f"--{flag.name} is missing: add --{flag.name} {what} (--help tells more)")
+    require(CONFIG, "FILE, the run's settings")
     if not hasattr(CONFIG.value, "to_dict"):  # asking raises what went wrong with the file
         raise flags.Error("get_config() returns no ConfigDict: return the changed settings.default_config()")
+    if not WORKDIR.present and CONFIG.value.get("out"):
+        return CONFIG.value, CONFIG.value.out
+    require(WORKDIR, "DIR, a folder for results")
     return CONFIG.value, WORKDIR.value
+
+
+def require(flag: flags.FlagHolder, what: str) -> None:
+    """Raises flags.Error, with what to add, for a flag that is not given or empty."""
+    if not flag.present or flag.value == "":
+        raise flags.Error(f"--{flag.name} is missing: add --{flag.name} {what} (--help tells more)")
 
 
 def in_words(error: Exception) -> str:

@@ -38,15 +38,15 @@ def main(argv: list[str]) -> int:
 
 
 def work(config, workdir: str, interruption: Interruption) -> int:
-    from archrepair_jax.errors import InputError
-    from archrepair_jax.pipeline import run as run_pipeline  # here, because it loads JAX
-    from archrepair_jax.reporting.progress import Progress, console_table
-    from archrepair_jax.settings import from_config
+    from archrepair_jax.errors import InputError  # all of these here, because they load JAX
+    from archrepair_jax.reporting.progress import Progress
+    from archrepair_jax.tasks import TASKS
     from archrepair_jax.training.loop import Diverged, Stopped
 
+    task = TASKS[config.get("task", "images")]
     try:
         with Progress() as progress:
-            report = run_pipeline(from_config(config), workdir, progress.report, interruption)
+            report = task.run(task.settings(config), workdir, progress.report, interruption)
     except InputError as error:
         return complain(str(error), 2)
     except (Diverged, OSError) as error:
@@ -54,7 +54,7 @@ def work(config, workdir: str, interruption: Interruption) -> int:
     except Stopped as error:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number
-    console_table(report)
+    task.show(report)
     print(f"The whole report: {workdir}/report.md")
     return 0
 

@@ -38,7 +38,7 @@ from archrepair_jax.repair.imitation_tuning import (
 )
 from archrepair_jax.search.swarm import SwarmSettings, minimize
 
-ADVISORY = Specification(margin, lambda y: y.argmin(-1))
+ADVISORY = Specification(margin, sign=-1)
 
 
 def draw_cases(network: Network, variables: Variables, prop: Property, count: int) -> Cases:

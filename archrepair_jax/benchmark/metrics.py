@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.stats import beta
 
 Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 
@@ -127,3 +128,15 @@ def _check(*correct: np.ndarray) -> None:
                 "correctness must be bool [views, images], the same shape for all arms; "
                 f"got {', '.join(f'{a.dtype} {list(a.shape)}' for a in correct)}"
             )
+
+
+def violation_bound(violations: int, samples: int, doubt: float) -> float:
+    """With confidence ``1 - doubt``, at most this share of a region violates, after so many violations in N samples.
+
+    Clopper and Pearson's (1934) one-sided interval; without violations it is ``1 - doubt ** (1 / N)``, that is, the
+    smallest epsilon with ``N >= ln(1 / doubt) / -ln(1 - epsilon)``. It holds for samples that neither the repair nor a
+    choice among repairs has seen.
+    """
+    if violations == 0:
+        return -math.expm1(math.log(doubt) / samples)
+    return float(beta.ppf(1 - doubt, violations + 1, samples - violations)) if violations < samples else 1.0

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from archrepair_jax.training.batches import Samples
+
 
 @dataclasses.dataclass(frozen=True)
 class Specification:
@@ -20,18 +22,15 @@ class Specification:
         slack: ``slack(context, tags [B], y [B, K]) -> [B]``, how far outputs are from being wrong; wrong where it is
             not positive. ``context`` is a pytree of arrays (a property), ``tags`` say what applies to each example (its
             region, its label).
-        decide: ``decide(y [B, K]) -> [B]``, the network's decision, which a repair should keep.
+        sign: 1 if the largest output is the network's decision, which a repair should keep; -1 if the smallest is.
     """
 
     slack: Callable[[Any, Int[Array, "B"], Float[Array, "B K"]], Float[Array, "B"]]
-    decide: Callable[[Float[Array, "B K"]], Int[Array, "B"]]
+    sign: int = 1
 
-
-class Samples(struct.PyTreeNode):
-    """Inputs [N, …] with the tag [N] that the specification reads."""
-
-    inputs: Float[Array, "N ..."]
-    tags: Int[Array, "N"]
+    def decide(self, y: Float[Array, "B K"]) -> Int[Array, "B"]:
+        """The network's decisions."""
+        return (self.sign * y).argmax(-1)
 
 
 class Cases(struct.PyTreeNode):
@@ -56,4 +55,4 @@ def label_slack(context: None, labels: Int[Array, "B"], y: Float[Array, "B K"]) 
     return jnp.where(own, y, -jnp.inf).max(-1) - jnp.where(own, -jnp.inf, y).max(-1)
 
 
-CLASSIFICATION = Specification(label_slack, lambda y: y.argmax(-1))
+CLASSIFICATION = Specification(label_slack)

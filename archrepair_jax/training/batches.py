@@ -12,6 +12,13 @@ from archrepair_jax.data.order import batch_indices
 from archrepair_jax.training.parallel import share
 
 
+class Samples(struct.PyTreeNode):
+    """Inputs [N, …], each with a tag [N] that says what applies to it: its region, its label."""
+
+    inputs: Float[Array, "N ..."]
+    tags: Int[Array, "N"]
+
+
 class Pool(struct.PyTreeNode):
     """Everything a step may learn from; whole on every device.
 
@@ -55,6 +62,11 @@ def plain_pool(inputs: Array, labels: Array, num_classes: int, key: PRNGKeyArray
     return Pool(jnp.asarray(inputs), jnp.asarray(labels), reference, everything[:0], everything, key)
 
 
+def scaled(inputs: Array) -> Float[Array, "..."]:
+    """What a network reads: uint8 images scaled to [0, 1], anything else as it is."""
+    return inputs / jnp.float32(255) if inputs.dtype == jnp.uint8 else inputs
+
+
 def draw(pool: Pool, step: Int[Array, ""], size: int, failing_share: float, names: tuple[str, ...] = ()) -> Batch:
     """This device's share of the batch of ``step``, a function of the pool's key and the step alone.
 
@@ -73,7 +85,7 @@ def draw(pool: Pool, step: Int[Array, ""], size: int, failing_share: float, name
     inputs = pool.inputs[chosen]
     if inputs.dtype == jnp.uint8:
         image_keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(keys[2], step), i))(position)
-        inputs = augment(inputs / jnp.float32(255), image_keys, names)
+        inputs = augment(scaled(inputs), image_keys, names)
     passing = (position >= failing).astype(jnp.float32)
     return Batch(inputs, pool.labels[chosen], pool.reference[chosen], passing)
 

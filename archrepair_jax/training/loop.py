@@ -44,11 +44,13 @@ class Loop:
     folder: pathlib.Path | None = None
     steps_per_call: int = 10
 
-    def run(self, name: str, step: Callable, state: Any, data: Any, *, steps: int) -> tuple[Any, list[dict]]:
+    def run(
+        self, name: str, step: Callable, state: Any, data: Any, *, steps: int, convolutions: bool = True
+    ) -> tuple[Any, list[dict]]:
         """Runs ``step(state, data) -> (state, metrics)`` for ``steps`` steps; ``state.step`` counts on.
 
         Continues from this loop's checkpoint where there is one. All calls have one length (``call_length``), so that a
-        step is traced once.
+        step is traced once. ``convolutions`` tells whether the step has any.
 
         Returns:
             The last state, and one entry a call: ``{"step": …, **metrics of its last step}``.
@@ -68,7 +70,7 @@ class Loop:
                 state, history = kept
             done = saved = int(state.step) - first
             # what is left may come from calls of another length
-            length = math.gcd(call_length(steps, self.steps_per_call, self.devices), steps - done)
+            length = math.gcd(call_length(steps, self.steps_per_call, self.devices, convolutions), steps - done)
             call, last_save = parallel_steps(step, self.devices, length), time.monotonic()
             while done < steps:
                 good, (state, metrics) = state, call(state, data)

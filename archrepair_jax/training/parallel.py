@@ -60,13 +60,13 @@ def mean(tree: Any) -> Any:
     return jax.lax.pmean(tree, AXIS)
 
 
-def call_length(steps: int, at_most: int, devices: Devices) -> int:
+def call_length(steps: int, at_most: int, devices: Devices, convolutions: bool = True) -> int:
     """How many steps one call runs: the largest divisor of ``steps`` up to ``at_most``, so all calls are alike.
 
-    One on CPUs, whose compiler gives convolutions (their gradients above all) a naive form inside a loop, some 30 times
-    slower (github.com/jax-ml/jax/issues/12868).
+    One of steps with convolutions on CPUs, whose compiler gives these (their gradients above all) a naive form inside a
+    loop, some 30 times slower (github.com/jax-ml/jax/issues/12868).
     """
-    at_most = 1 if devices[0].platform == "cpu" else min(steps, at_most)
+    at_most = 1 if convolutions and devices[0].platform == "cpu" else min(steps, at_most)
     return max(length for length in range(1, at_most + 1) if steps % length == 0)
 
 
@@ -94,16 +94,16 @@ def parallel_map(function: Callable, devices: Devices, batch_size: int) -> Calla
     """Applies ``function(constants, batch)`` to a long array, ``batch_size`` rows a call over all devices.
 
     Returns a function of (constants, array [N, …]) giving the stacked results [N, …] as a host array; the last batch is
-    padded with its first row, and the padding cut off again.
+    padded with zeros, and the padding cut off again.
     """
     size = -(-batch_size // len(devices)) * len(devices)
     mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=list(devices))
 
     def apply(constants, array):
         constants, parts = replicate(constants, devices), []
-        for start in range(0, len(array), size):
+        for start in range(0, max(len(array), 1), size):  # no rows, too, have results of some shape
             batch = np.asarray(array[start : start + size])
-            padded = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), 0)])
+            padded = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
             out = mapped(constants, padded.reshape(len(devices), -1, *batch.shape[1:]))
             parts.append(np.asarray(out).reshape(size, *out.shape[2:])[: len(batch)])
         return np.concatenate(parts)

@@ -224,7 +224,7 @@ def test_fidelity_keeps_decisions_that_a_property_does_not_ask_for():
     x = np.random.default_rng(0).uniform(-1, 1, (2000, 4)).astype(np.float32)
     y = np.asarray(network.apply(variables, x))
     bound = np.quantile(y[:, 0], 0.9).astype(np.float32)
-    below = Specification(lambda context, tags, y: context - y[:, 0], lambda y: y.argmax(-1))
+    below = Specification(lambda context, tags, y: context - y[:, 0])
     zeros = np.zeros(len(x))
     wrong = y[:, 0] >= bound
     cases = Cases(samples(x[wrong], zeros[wrong]), samples(x[~wrong], zeros[~wrong]), samples(x, zeros), bound)
@@ -280,7 +280,7 @@ def test_one_program_for_all_networks_of_the_same_shapes():
         traces.append(y.shape)
         return label_slack(context, tags, y)
 
-    specification = Specification(counted, CLASSIFICATION.decide)
+    specification = Specification(counted)
     network = build(ModelSettings("mlp", widths=(16, 4)), (4, 4, 1), 4)
     chosen = set()
     for seed in range(4):

@@ -1,0 +1,290 @@
+"""Goes through the certificate of a proof once more, with bounds of its own; nothing of the prover is used here.
+
+    python -m archrepair_jax.domains.checker CERTIFICATE NETWORK PROPERTY
+
+**The argument.** By induction from the leaves, no input of a box is unsafe in the way that this box is about. Of a leaf
+its own bounds say so. Of an inner box bounds leave a part, outside which no input is unsafe; its two children together
+cover that part, and they come later in the list, so that nothing is its own reason. The first boxes are the property's.
+
+**The bounds.** A zonotope goes forward through the network (DeepZ, Singh et al. 2018): the values that a layer can have
+on a box are ``centre + symbols @ e``, ``e`` in [-1, 1], where the first D symbols stand for the box. Each activation
+lies between two parallel lines, whose distance is a new symbol. But for rounding these are the bounds that the prover
+finds backward, and it keeps 1e-9 of the outputs' unit and 1e-6 of a box's width back.
+
+**Rounding.** In float64, ``n`` products and their sum in any order are off by at most ``gamma(n) = n u / (1 - n u)``
+times the sum of the absolute values, ``u = 2 ** -53`` (Higham, *Accuracy and Stability of Numerical Algorithms*,
+section 3.1), and by next to nothing where a product underflows. What a layer's centre and all its symbols are off by is
+so, together, at most ``gamma`` times ``size @ |kernel| + |bias|``, where ``size`` limits what goes in. It becomes part
+of the layer's new symbols, and all that is said here holds for the network of real numbers that has these weights.
+``enlarged`` covers how such errors are rounded themselves. An overflow leads to infinite errors, or to values that are
+no numbers, and these fail every comparison by which a box is accepted.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from archrepair_jax.domains.certificate import Certificate, fingerprint, read_certificate
+from archrepair_jax.domains.properties import Property
+from archrepair_jax.domains.vnnlib import read_vnnlib
+from archrepair_jax.errors import InputError
+from archrepair_jax.models.exchange import Dense, to_layers
+from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.models.nnet import read_nnet
+from archrepair_jax.models.onnx import read_onnx
+
+UNIT = 2.0**-53
+BATCH = 64  # boxes bounded at once: their symbols in a 6 x 50 network stay in a core's cache
+ROUNDS = 3  # of cutting, over all half-spaces
+REST = 1e-9  # of half a box's width, by which a cut leaves more than it has to: far more than rounding can take
+LEAK = 0.01  # the slope of jax.nn.leaky_relu
+FUNCTION_ERROR = 1e-13  # by which tanh, and a line beside it, may be off (they are off by some 1e-16)
+
+
+class Rejected(Exception):
+    """The certificate does not prove the property; the message is one line that says where it fails."""
+
+
+class Tree(NamedTuple):
+    """All boxes of a certificate.
+
+    Attributes:
+        lower, upper: the boxes' corners.
+        region, unsafe: which of the property's intersections each is about.
+        kept_lower, kept_upper: the box that its children cover together; from inf to -inf where it has none.
+    """
+
+    lower: Float[np.ndarray, "N D"]
+    upper: Float[np.ndarray, "N D"]
+    region: Int[np.ndarray, "N"]
+    unsafe: Int[np.ndarray, "N"]
+    kept_lower: Float[np.ndarray, "N D"]
+    kept_upper: Float[np.ndarray, "N D"]
+
+
+class Forms(NamedTuple):
+    """``slope @ e + offset ± radius`` holds M values for every input of a box, with ``e`` in [-1, 1] across it."""
+
+    slope: Float[np.ndarray, "B M D"]
+    offset: Float[np.ndarray, "B M"]
+    radius: Float[np.ndarray, "B M"]
+
+
+def check(
+    network: Network,
+    variables: Variables,
+    prop: Property,
+    certificate: Certificate,
+    report: Callable[[int, int], None] = lambda checked, total: None,
+) -> None:
+    """Returns if the certificate proves that the network has the property.
+
+    ``report`` is called with the number of boxes bounded and of those to bound. Raises Rejected if it proves nothing,
+    and InputError for a network that has no bounds here.
+    """
+    layers, activation = to_layers(network, variables)
+    if activation not in LINES:
+        raise InputError(f"no check for the activation {activation}: bounds exist for {', '.join(LINES)}")
+    if certificate.network != fingerprint(network, variables):
+        raise Rejected("it is about another network")
+    for name in ("lower", "upper", "matrix", "bound"):
+        if not np.array_equal(getattr(prop, name), getattr(certificate.prop, name)):
+            raise Rejected(f"it is about another property: their {name} differs")
+    matrix, bound = (np.asarray(array, np.float64) for array in (prop.matrix, prop.bound))
+    if (prop.lower.shape[1], matrix.shape[3]) != (len(layers[0].kernel), len(layers[-1].bias)):
+        raise Rejected("the property is about other numbers of inputs and outputs than the network's")
+    layers = [Dense(*(array.astype(np.float64) for array in layer)) for layer in layers]
+    tree = expand(certificate)
+    # where the parts cover all of a box, nothing about it is left to show
+    unsure = np.flatnonzero(~((tree.kept_lower <= tree.lower) & (tree.kept_upper >= tree.upper)).all(-1))
+    for start in range(0, len(unsure), BATCH):
+        batch = unsure[start : start + BATCH]
+        space = tree.region[batch], tree.unsafe[batch]
+        with np.errstate(all="ignore"):
+            lower, upper = leave(layers, activation, tree.lower[batch], tree.upper[batch], matrix[space], bound[space])
+        covered = ((tree.kept_lower[batch] <= lower) & (tree.kept_upper[batch] >= upper)).all(-1)
+        refuse(batch[~covered], "is not shown to be safe (outside its parts, if it has any)")
+        report(start + len(batch), len(unsure))
+
+
+def expand(certificate: Certificate) -> Tree:
+    """The tree, once it is one. Raises Rejected if boxes are missing, have two parents or are their own ancestors."""
+    prop, child = certificate.prop, np.asarray(certificate.child)
+    region, unsafe = np.nonzero((np.asarray(prop.bound) > -np.inf).all(-1))
+    lower, upper = (
+        np.concatenate([np.asarray(own, np.float64)[region], np.asarray(others, np.float64)])
+        for own, others in ((prop.lower, certificate.lower), (prop.upper, certificate.upper))
+    )
+    if not len(lower) == len(upper) == len(child):
+        raise Rejected(f"it has {len(lower)} lower corners, {len(upper)} upper ones and {len(child)} boxes")
+    inner = np.flatnonzero(child != -1)
+    first = child[inner]
+    refuse(inner[(first <= inner) | (first >= len(child) - 1)], "has parts that do not come after it")
+    parents = np.bincount(np.concatenate([first, first + 1]), minlength=len(child))
+    refuse(np.flatnonzero(parents != (np.arange(len(child)) >= len(region))), "has the wrong number of parents")
+    differs = (lower[first] != lower[first + 1]) | (upper[first] != upper[first + 1])
+    meet = (differs.sum(-1) <= 1) & (upper[first] >= lower[first + 1]).all(-1)
+    refuse(inner[~meet], "has parts with a gap between them")
+    root = np.arange(len(child))
+    root[first], root[first + 1] = inner, inner
+    while (root != root[root]).any():  # each round doubles how far up the tree it has come
+        root = root[root]
+    kept_lower, kept_upper = np.full_like(lower, np.inf), np.full_like(upper, -np.inf)
+    kept_lower[inner], kept_upper[inner] = lower[first], upper[first + 1]
+    return Tree(lower, upper, region[root], unsafe[root], kept_lower, kept_upper)
+
+
+def refuse(boxes: Int[np.ndarray, "N"], fault: str) -> None:
+    """Raises Rejected, naming the first of these boxes, if there are any."""
+    if len(boxes):
+        raise Rejected(f"box {boxes[0]} {fault}")
+
+
+def leave(
+    layers: list[Dense],
+    activation: str,
+    lower: Float[np.ndarray, "B D"],
+    upper: Float[np.ndarray, "B D"],
+    matrix: Float[np.ndarray, "B M K"],
+    bound: Float[np.ndarray, "B M"],
+) -> tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]]:
+    """The part of each box in which outputs with ``matrix @ y <= bound`` are not excluded: inf to -inf if all are.
+
+    In ``a @ e <= b`` every ``a_j e_j`` is at most ``b`` less the smallest value that the other terms have.
+    """
+    slope, offset, radius = forms(layers, activation, lower, upper, matrix)
+    reach = np.abs(slope).sum(-1)
+    error = enlarged(gamma(lower.shape[1] + 8) * (np.abs(bound) + np.abs(offset) + reach + radius))
+    room = bound - offset + radius + error
+    low, high = -np.ones_like(lower), np.ones_like(upper)
+    for row in ROUNDS * list(range(bound.shape[1])):
+        a = slope[:, row]
+        least = np.where(a > 0, a * low, a * high)
+        others = least.sum(-1, keepdims=True) - least
+        end = (room[:, row, None] - others) / np.where(a == 0, 1.0, a)
+        high = np.where(a > 0, np.minimum(high, end + REST), high)
+        low = np.where(a < 0, np.maximum(low, end - REST), low)
+    centre, width = middle(lower, upper)
+    error = enlarged(8 * UNIT * (np.abs(centre) + width))
+    nothing = (-reach > room).any(-1, keepdims=True) | (low > high).any(-1, keepdims=True)
+    lower = np.where(nothing, np.inf, np.maximum(lower, centre + width * low - error))
+    upper = np.where(nothing, -np.inf, np.minimum(upper, centre + width * high + error))
+    return lower, upper
+
+
+def forms(
+    layers: list[Dense],
+    activation: str,
+    lower: Float[np.ndarray, "B D"],
+    upper: Float[np.ndarray, "B D"],
+    rows: Float[np.ndarray, "B M K"],
+) -> Forms:
+    """``rows @ y`` as linear forms across boxes, where ``y`` are the network's outputs; everything in float64."""
+    centre, width = middle(lower, upper)
+    symbols = width[:, :, None] * np.eye(width.shape[1])
+    size, live = np.abs(centre) + width, slice(None)
+    for depth, layer in enumerate(layers, 1):
+        kernel = layer.kernel[live]
+        error = enlarged(gamma(len(kernel) + 2) * (size @ np.abs(kernel) + np.abs(layer.bias)))
+        centre = centre @ kernel + layer.bias
+        symbols = symbols @ kernel
+        spread = np.abs(symbols).sum(1)
+        size = np.abs(centre) + spread
+        if depth == len(layers):
+            break
+        beyond = spread + enlarged(error + 2 * gamma(symbols.shape[1] + 8) * size)
+        slope, shift, radius = LINES[activation](centre - beyond, centre + beyond)
+        live = np.flatnonzero((slope != 0).any(0) | (radius != 0).any(0))  # what else there is, is exactly 0
+        error = slope * error + 16 * UNIT * (slope * size + np.abs(shift) + radius)
+        radius = (radius + enlarged(error))[:, live]
+        centre = (slope * centre + shift)[:, live]
+        size = np.abs(centre) + (slope * spread)[:, live] + radius
+        symbols = symbols[:, :, live] * slope[:, None, live]
+        symbols = np.concatenate([symbols, radius[:, :, None] * np.eye(len(live))], 1)
+    offset = np.einsum("bmk,bk->bm", rows, centre)
+    coefficients = rows @ symbols.swapaxes(1, 2)
+    error = np.einsum("bmk,bk->bm", np.abs(rows), error + gamma(rows.shape[2] + 2) * size)
+    spread, inputs = np.abs(coefficients), lower.shape[1]
+    error += 2 * gamma(spread.shape[2] + 8) * (np.abs(offset) + spread.sum(-1))
+    return Forms(coefficients[:, :, :inputs], offset, spread[:, :, inputs:].sum(-1) + enlarged(error))
+
+
+def middle(
+    lower: Float[np.ndarray, "B D"], upper: Float[np.ndarray, "B D"]
+) -> tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]]:
+    """A point of each box, and how far the box reaches from it at most."""
+    centre = (lower + upper) / 2
+    return centre, np.maximum(upper - centre, centre - lower) * (1 + 4 * UNIT)
+
+
+def gamma(terms: int) -> float:
+    """The relative error of a sum of so many products."""
+    return terms * UNIT / (1 - terms * UNIT)
+
+
+def enlarged(error: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Errors, which are sums of less than a million terms that are not negative, with their own; 1e-290: underflow."""
+    return (1 + 1e-9) * error + 1e-290
+
+
+Lines = tuple[np.ndarray, np.ndarray, np.ndarray]  # slope in [0, 1], shift and radius: slope * z + shift ± radius
+
+
+def piecewise(low: Float[np.ndarray, "B N"], high: Float[np.ndarray, "B N"], leak: float) -> Lines:
+    """Around ``max(z, leak z)``: less a line through 0 of a slope in [leak, 1] it is least, 0, at 0, most at an end."""
+    slope = np.where(low >= 0, 1.0, np.where(high <= 0, leak, (high - leak * low) / (high - low)))
+    slope = np.clip(slope, leak, 1.0)
+    gap = np.maximum((1 - slope) * high, (leak - slope) * low)
+    gap = np.where((low < 0) & (high > 0), gap, 0.0)
+    return slope, gap / 2, gap / 2
+
+
+def tanh(low: Float[np.ndarray, "B N"], high: Float[np.ndarray, "B N"]) -> Lines:
+    """Less the smaller of its slopes at the ends, which is its smallest between them, the function rises."""
+    bottom, top = np.tanh(low), np.tanh(high)
+    slope = np.maximum(1 - np.maximum(bottom**2, top**2) - FUNCTION_ERROR, 0.0)
+    bottom, top = bottom - slope * low, top - slope * high
+    return slope, (bottom + top) / 2, (top - bottom) / 2 + FUNCTION_ERROR
+
+
+def sigmoid(low: Float[np.ndarray, "B N"], high: Float[np.ndarray, "B N"]) -> Lines:
+    """It is ``(1 + tanh(z / 2)) / 2``."""
+    slope, shift, radius = tanh(low / 2, high / 2)
+    return slope / 4, (1 + shift) / 2, radius / 2
+
+
+LINES: dict[str, Callable[[np.ndarray, np.ndarray], Lines]] = {
+    "relu": lambda low, high: piecewise(low, high, 0.0),
+    "leaky_relu": lambda low, high: piecewise(low, high, LEAK),
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; returns 0 for a proof, 1 for a certificate that is none, 2 for files that cannot be read."""
+    if len(arguments) != 3:
+        print("usage: python -m archrepair_jax.domains.checker CERTIFICATE NETWORK PROPERTY", file=sys.stderr)
+        return 2
+    paths, begin = arguments, time.perf_counter()
+    try:
+        certificate = read_certificate(paths[0])
+        network, variables = read_onnx(paths[1]) if paths[1].endswith(".onnx") else read_nnet(paths[1])[:2]
+        prop = read_vnnlib(paths[2], *network.image_shape, network.num_classes)
+        check(network, variables, prop, certificate)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Rejected as error:
+        print(f"rejected: {error}")
+        return 1
+    print(f"proved: {len(certificate.child)} boxes checked in {time.perf_counter() - begin:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

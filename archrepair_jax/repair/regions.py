@@ -1,0 +1,281 @@
+"""Repair of a network over whole input regions, until no violation is found there (BIRDNN's domain-wise repair).
+
+Violations are looked for with samples and with descents from the most suspicious of them. A round of imitation repairs
+what was found; what is found after it is added, and the round repeated.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from archrepair_jax.domains.properties import Property, margin
+from archrepair_jax.domains.sampling import Regions, scan, seek, uniform
+from archrepair_jax.errors import InputError
+from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.repair.imitation import Cases, Samples, Specification
+from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings, retrain
+from archrepair_jax.repair.imitation_tuning import (
+    ImitationTuningSettings,
+    behaviour_differences,
+    choose_neurons,
+    tune_neurons,
+)
+from archrepair_jax.repair.survey import survey
+from archrepair_jax.training.loop import Loop
+
+FIDELITY_CHUNKS = 40  # of survey.CHUNK inputs, to see what a round has kept
+STYLES = ("retraining", "tuning", "combined")
+DECISIONS = {"smallest": Specification(margin, sign=-1), "largest": Specification(margin)}  # which output decides
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings:
+    """How many inputs are looked at, and kept to learn from.
+
+    Attributes:
+        scan: uniform inputs of the regions whose margins are computed to find violations.
+        searches: how many such scans may be made until there is one to learn from.
+        starts: how many descents start from the worst of them: the worst of each of so many groups.
+        negatives, positives, outside: sizes of the sets that a repair learns from. What was found is repeated, or cut
+            off, to these numbers, so that all networks of a shape share what is compiled.
+    """
+
+    scan: int = 1_000_000
+    searches: int = 5
+    starts: int = 4_096
+    negatives: int = 10_000
+    positives: int = 40_000
+    outside: int = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class RegionRepairSettings:
+    """How to repair.
+
+    Attributes:
+        style: one of ``STYLES``; ``combined`` tunes if a few neurons are to blame, and else retrains.
+        concentration: for ``combined``: the share of all differences in behaviour from which the chosen neurons are
+            the ones to blame.
+        hardening: so many rounds at least are retrained, each on what the one before left within the margin: a proof
+            needs a margin everywhere.
+        rounds: at most so many.
+        fidelity_region, fidelity_domain: shares of decisions to keep, on the region's well-behaved inputs and in the
+            whole domain; after a round of retraining that kept fewer, keeping them weighs ``insist`` times as much.
+        sampling, retraining, tuning: see there.
+    """
+
+    style: str = "retraining"
+    concentration: float = 0.5
+    hardening: int = 3
+    rounds: int = 8
+    fidelity_region: float = 0.992
+    fidelity_domain: float = 0.996
+    insist: float = 4.0
+    sampling: SamplingSettings = SamplingSettings()
+    retraining: ImitationRetrainingSettings = ImitationRetrainingSettings()
+    tuning: ImitationTuningSettings = ImitationTuningSettings()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegionProblem:
+    """A network and what must hold in which regions.
+
+    Attributes:
+        network, variables: the original.
+        prop: the property.
+        regions: its boxes, to draw from.
+        domain: the whole domain, to draw from; None if it is not known, so that nothing outside can be kept.
+        specification: the property's margin and how the network decides.
+    """
+
+    network: Network
+    variables: Variables
+    prop: Property
+    regions: Regions
+    domain: Regions | None
+    specification: Specification
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegionRepair:
+    """A repaired network and how it came about.
+
+    Attributes:
+        network, variables: the repaired one.
+        negatives: all violations that were repaired, the original's and those that rounds left.
+        clean: whether the last search found no violation.
+        rounds: JSON, one entry a round: its style, and how many violations were found after it.
+        details: JSON: what decided the style.
+    """
+
+    network: Network
+    variables: Variables
+    negatives: Samples
+    clean: bool
+    rounds: list[dict[str, Any]]
+    details: dict[str, Any]
+
+
+def margins(problem: RegionProblem, network: Network, variables: Variables, samples: Samples) -> np.ndarray:
+    """The margins [N] of a network's outputs; a violation where they are not positive."""
+    return np.asarray(slack_of(network, problem.specification, variables, problem.prop, samples))
+
+
+@functools.partial(jax.jit, static_argnames=("network", "specification"))
+def slack_of(network, specification, variables, prop, samples):
+    return specification.slack(prop, samples.tags, network.apply(variables, samples.inputs))
+
+
+def suspicious(
+    problem: RegionProblem, network: Network, variables: Variables, settings: SamplingSettings, key: PRNGKeyArray
+) -> Samples:
+    """Inputs of the regions: where descents from the worst of many uniform ones end, and those starts."""
+    groups, size = settings.starts, max(settings.scan // settings.starts, 1)
+    starts = jax.device_get(scan(network, variables, problem.prop, problem.regions, key, groups, size))
+    return joined(descend(problem, network, variables, starts), starts)
+
+
+def nearby(
+    problem: RegionProblem,
+    network: Network,
+    variables: Variables,
+    example: Samples,
+    settings: SamplingSettings,
+    key: PRNGKeyArray,
+) -> Samples:
+    """``example`` [1, D], and where descents end that start around it, within a fiftieth of the region."""
+    region = example.tags[0]
+    lower, upper = problem.regions.lower[region], problem.regions.upper[region]
+    reach = (upper - lower) * jax.random.uniform(key, (settings.starts, len(lower)), minval=-1, maxval=1) / 50
+    inputs = np.clip(np.asarray(example.inputs) + reach, lower, upper)
+    starts = Samples(inputs, np.full(settings.starts, region))
+    return joined(example, descend(problem, network, variables, starts))
+
+
+def descend(problem: RegionProblem, network: Network, variables: Variables, starts: Samples) -> Samples:
+    return seek(network, variables, problem.prop, problem.regions, starts)[0]
+
+
+def take(samples: Samples, chosen: Any) -> Samples:
+    return jax.tree.map(lambda array: np.asarray(array)[chosen], samples)
+
+
+def joined(*parts: Samples) -> Samples:
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def examples(problem: RegionProblem, settings: SamplingSettings, key: PRNGKeyArray) -> tuple[Samples, Samples]:
+    """The original's negatives and positives, uniform inputs and suspicious ones, as many as were found.
+
+    Raises InputError if every input violates the property, so that there is no behaviour to imitate.
+    """
+    found = jax.device_get(uniform(problem.regions, key, settings.positives))
+    for number in range(settings.searches):
+        own_key = jax.random.fold_in(key, number)
+        found = joined(found, suspicious(problem, problem.network, problem.variables, settings, own_key))
+        safe = margins(problem, problem.network, problem.variables, found) > 0
+        if not safe.all():
+            break
+    if not safe.any():
+        raise InputError("no positive example satisfies the property: behaviour imitation has nothing to imitate")
+    return take(found, ~safe), take(found, safe)
+
+
+def repair_regions(
+    problem: RegionProblem,
+    negatives: Samples,
+    positives: Samples,
+    settings: RegionRepairSettings,
+    key: PRNGKeyArray,
+    loop: Loop,
+    start: tuple[Network, Variables] | None = None,
+) -> RegionRepair:
+    """Rounds of imitation until a search finds no violation and enough decisions are kept.
+
+    Args:
+        negatives, positives: what to begin with, see ``examples``.
+        start: where to begin, the original by default.
+    """
+    sampling, order = settings.sampling, np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    outside = (
+        uniform(problem.domain, jax.random.fold_in(key, 0), sampling.outside)
+        if problem.domain
+        else take(positives, slice(0))
+    )
+    network, variables = start or (problem.network, problem.variables)
+    within = settings.retraining.margin * np.median(margins(problem, problem.network, problem.variables, positives))
+    rounds, details, style, clean, emphasis = [], {}, settings.style, False, (1.0, 1.0)
+    for number in range(1, settings.rounds + 1):
+        cases = Cases(
+            sized(negatives, sampling.negatives, order),
+            sized(positives, sampling.positives, order),
+            jax.device_get(outside),
+            problem.prop,
+        )
+        if settings.style == "combined":
+            details["concentration"] = details.get("concentration") or concentration(problem, cases, settings.tuning)
+            few = details["concentration"] >= settings.concentration
+            style = "tuning" if few and number == 1 else "retraining"
+        own_key = jax.random.fold_in(key, number)
+        if style == "tuning":
+            arguments = problem.network, problem.variables, cases, problem.specification, settings.tuning, own_key
+            tuned = tune_neurons(*arguments)
+            network, variables = tuned.network, tuned.variables
+        else:
+            variables = retrain(
+                problem.network,
+                problem.variables,
+                cases,
+                problem.specification,
+                settings.retraining,
+                own_key,
+                loop,
+                start=variables,
+                emphasis=emphasis,
+                name=f"round {number}",
+            )
+        found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
+        left = margins(problem, network, variables, found)
+        kept = fidelity(problem, network, variables, jax.random.fold_in(own_key, 2))
+        told = {"style": style, "violations_found": int((left <= 0).sum()), "least_margin": float(left.min())}
+        rounds.append({**told, "fidelity": kept, "emphasis": emphasis})
+        wanted = settings.fidelity_region, settings.fidelity_domain
+        poor = [share is not None and share < want for share, want in zip(kept, wanted, strict=True)]
+        clean = bool((left > 0).all())
+        if clean and (style == "tuning" or (number >= settings.hardening and not any(poor))):
+            break
+        emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
+        negatives = joined(take(found, left <= within), negatives)
+    return RegionRepair(network, variables, negatives, clean, rounds, details)
+
+
+def fidelity(
+    problem: RegionProblem, network: Network, variables: Variables, key: PRNGKeyArray
+) -> tuple[float | None, float | None]:
+    """The shares of decisions that are the original's, on the region's well-behaved inputs and in the whole domain."""
+
+    def tally(regions: Regions, number: int):
+        arguments = (problem.network, network), (problem.variables, variables), problem.specification, problem.prop
+        return jax.device_get(survey(*arguments, regions, jax.random.fold_in(key, number), chunks=FIDELITY_CHUNKS))
+
+    return tally(problem.regions, 0).fidelity_right, tally(problem.domain, 1).fidelity if problem.domain else None
+
+
+def sized(samples: Samples, count: int, order: np.random.Generator) -> Samples:
+    """``count`` of them in a new order, repeated if there are fewer."""
+    return take(samples, np.resize(order.permutation(len(samples.tags)), count))
+
+
+def concentration(problem: RegionProblem, cases: Cases, settings: ImitationTuningSettings) -> float:
+    """The share that the chosen neurons have in all differences between positives' and negatives' behaviour."""
+    differences = jax.device_get(
+        behaviour_differences(problem.network, problem.variables, cases.negatives, cases.positives, settings.chunk)
+    )
+    chosen = choose_neurons(problem.network, differences, settings.neurons)
+    return float(
+        sum(differences[name][channel] for name, channel in chosen) / sum(x.sum() for x in differences.values())
+    )
