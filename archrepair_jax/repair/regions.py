@@ -122,6 +122,8 @@ class RegionRepair:
 
 def margins(problem: RegionProblem, network: Network, variables: Variables, samples: Samples) -> np.ndarray:
     """The margins [N] of a network's outputs; a violation where they are not positive."""
+    if not len(samples.tags):
+        return np.zeros(0, np.float32)
     return np.asarray(slack_of(network, problem.specification, variables, problem.prop, samples))
 
 

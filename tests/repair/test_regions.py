@@ -1,0 +1,141 @@
+"""Repair over whole regions, with every activation: clean, faithful and, where there are bounds, proved."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from tiny_networks import compile_quickly  # noqa: F401
+
+from archrepair_jax.domains.proof import COUNTEREXAMPLE, PROVED, prove
+from archrepair_jax.domains.properties import make_property
+from archrepair_jax.domains.sampling import make_regions
+from archrepair_jax.errors import InputError
+from archrepair_jax.models.mlp import ACTIVATIONS, mlp
+from archrepair_jax.models.network import Network
+from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings
+from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
+from archrepair_jax.repair.regions import (
+    DECISIONS,
+    RegionProblem,
+    RegionRepairSettings,
+    SamplingSettings,
+    examples,
+    margins,
+    nearby,
+    repair_regions,
+    suspicious,
+    take,
+)
+from archrepair_jax.repair.survey import CHUNK, survey
+from archrepair_jax.search.swarm import SwarmSettings
+from archrepair_jax.training.loop import Loop
+
+BOX = np.array([0.0, -1.0]), np.array([1.0, 1.0])
+SETTINGS = RegionRepairSettings(
+    fidelity_region=0.95,
+    fidelity_domain=0.9,
+    hardening=1,
+    sampling=SamplingSettings(scan=20_000, starts=200, negatives=500, positives=2_000, outside=2_000),
+    retraining=ImitationRetrainingSettings(
+        neighbours=10,
+        imitate=1.0,
+        hold=1.0,
+        outside=1.0,
+        preferences=1.0,
+        margin=0.2,
+        margin_weight=1.0,
+        steps=200,
+        learning_rate=3e-3,
+        batch_size=256,
+    ),
+    tuning=ImitationTuningSettings(neurons=8, fidelity=0.0, swarm=SwarmSettings(iterations=30)),
+)
+LOOP = Loop(tuple(jax.devices()[:1]), steps_per_call=100)
+
+
+def make_problem(activation: str = "relu", share: float = 0.05, below: float = 0.0) -> RegionProblem:
+    """The first output is to stay above a level that it misses on a small share of the box."""
+    network = Network(mlp(2, widths=(16, 16), activation=activation), (2,), 2)
+    variables = jax.tree.map(lambda array: 2 * array, network.init(jax.random.key(1)))
+    inside = np.random.default_rng(0).uniform(*BOX, (4_000, 2)).astype(np.float32)
+    level = float(np.quantile(network.apply(variables, inside)[:, 0], share)) - below
+    prop = make_property([(BOX, [(np.array([[1.0, 0.0]]), np.array([level]))])])
+    domain = make_regions(np.array([[-1.0, -1.0]]), np.array([[1.0, 1.0]]))
+    regions = make_regions(prop.lower, prop.upper)
+    return RegionProblem(network, variables, prop, regions, domain, DECISIONS["smallest"])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_region_is_repaired_whatever_the_activation(activation):
+    problem = make_problem(activation)
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+    repair = repair_regions(problem, negatives, positives, SETTINGS, jax.random.key(3), LOOP)
+    assert repair.clean
+    networks, variables = (problem.network, repair.network), (problem.variables, repair.variables)
+    tally = survey(
+        networks, variables, problem.specification, problem.prop, problem.regions, jax.random.key(9), chunks=20
+    )
+    assert int(tally.samples) == 20 * CHUNK and int(tally.wrong_before) > 0.03 * 20 * CHUNK
+    assert int(tally.wrong_after) == int(tally.broken) == 0 < float(tally.least)
+    assert tally.fidelity_right > 0.9
+    if activation == "gelu":
+        with pytest.raises(InputError, match="no proof for the activation gelu"):
+            prove(repair.network, repair.variables, problem.prop)
+    else:
+        assert prove(repair.network, repair.variables, problem.prop).status == PROVED
+        assert prove(problem.network, problem.variables, problem.prop).status == COUNTEREXAMPLE
+
+
+def test_examples_are_sorted_by_the_original():
+    problem = make_problem()
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+    assert (margins(problem, problem.network, problem.variables, negatives) <= 0).all()
+    assert (margins(problem, problem.network, problem.variables, positives) > 0).all()
+    assert len(negatives.tags) + len(positives.tags) == 2_000 + 2 * 200
+
+
+def test_where_all_is_wrong_there_is_nothing_to_imitate():
+    with pytest.raises(InputError, match="no positive example satisfies the property"):
+        examples(make_problem(share=1.0, below=-0.1), SETTINGS.sampling, jax.random.key(2))
+
+
+def test_a_search_looks_where_violations_are():
+    problem = make_problem(share=0.0005)
+    found = suspicious(problem, problem.network, problem.variables, SETTINGS.sampling, jax.random.key(4))
+    wrong = margins(problem, problem.network, problem.variables, found) <= 0
+    assert wrong.mean() > 0.1
+    around = nearby(
+        problem,
+        problem.network,
+        problem.variables,
+        take(found, np.flatnonzero(wrong)[:1]),
+        SETTINGS.sampling,
+        jax.random.key(5),
+    )
+    assert (margins(problem, problem.network, problem.variables, around) <= 0).mean() > 0.5
+    assert np.ptp(around.inputs, axis=0).max() < 0.5
+
+
+def test_tuning_repairs_too_and_concentration_decides():
+    problem = make_problem()
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+
+    def styles(**changes) -> list[str]:
+        settings = dataclasses.replace(SETTINGS, rounds=2, **changes)
+        repair = repair_regions(problem, negatives, positives, settings, jax.random.key(3), LOOP)
+        left = (margins(problem, repair.network, repair.variables, negatives) <= 0).mean()
+        assert left < 0.9
+        return [entry["style"] for entry in repair.rounds]
+
+    assert set(styles(style="tuning")) == {"tuning"}
+    assert styles(style="combined", concentration=0.0)[0] == "tuning"
+    assert styles(style="combined", concentration=1.0)[0] == "retraining"
+
+
+def test_too_little_fidelity_is_insisted_on():
+    problem = make_problem()
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+    strict = dataclasses.replace(SETTINGS, rounds=2, fidelity_region=1.0, fidelity_domain=0.0)
+    rounds = repair_regions(problem, negatives, positives, strict, jax.random.key(3), LOOP).rounds
+    assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 1.0)]
