@@ -127,5 +127,5 @@ def check(settings: RegionSettings) -> None:
     for name in ("batch_size", "max_boxes"):
         within(f"proof.{name}", getattr(settings.proof, name), 1)
     for name in ("region", "domain"):
-        within(f"survey.{name}", getattr(settings.survey, name), 1)
+        within(f"survey.{name}", getattr(settings.survey, name), 1, 2_000_000_000)  # counted in int32
     within("survey.doubt", settings.survey.doubt, 1e-12, 1 - 1e-12)

@@ -1,6 +1,6 @@
 """The table of finished repairs over regions for results/, with where the figures come from.
 
-python benchmarks/regions.py OUT [OUT ...] --command "COMMAND" --commit ABC1234 --hardware "2 CPU cores" --out results/NAME.csv
+python benchmarks/regions.py OUT [OUT ...] --command "COMMAND" --commit ABC1234 --hardware "2 CPU cores" --out TABLE
 """
 
 import argparse
