@@ -13,6 +13,7 @@ from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.data.views import View, render
 from archrepair_jax.localization import localize
+from archrepair_jax.localization.attacks import attacked
 from archrepair_jax.models import build
 from archrepair_jax.models.importers import load_weights
 from archrepair_jax.models.network import Network, Variables
@@ -179,12 +180,19 @@ def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str,
 def look(line: Run, variables: Variables, split: Split, name: str, views: tuple[View, ...]) -> Examples:
     """A split in all views, with the network's logits."""
     key = jax.random.fold_in(line.key("views"), sorted(("train", "validation", "guard", "test")).index(name))
-    images = np.concatenate([render(split.images, view, key) for view in views])
+    images = np.concatenate([show(split, view, key, line.network, variables) for view in views])
     labels = np.tile(split.labels, len(views))
     scores = line.work.arrays(
         f"diagnosis/{name}", lambda: {"logits": logits(line.network, variables, images, line.loop.devices)}
     )
     return Examples(images, labels, scores["logits"], views)
+
+
+def show(split: Split, view: View, key: jax.Array, network: Network, variables: Variables) -> np.ndarray:
+    """A split's images in one view; an attack is on the network given."""
+    if view.attack:
+        return attacked(network, variables, split.images, split.labels, view, key)
+    return render(split.images, view, key)
 
 
 def suspects(line: Run, problem: Problem) -> dict[str, Any]:
@@ -234,18 +242,25 @@ def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Varia
 
     told = line.stage(method, repair, weights=weights)
     line.costs[method]["sample_gradients"] = told["sample_gradients"]
-    network = rebuild(problem.network, problem.block, told.get("genotype"))
+    network = rebuild(problem.network, told)
     return (network, line.work.variables(weights, network)), told
 
 
 def judge(line: Run, arms: dict[str, tuple[Network, Variables]]) -> dict[str, np.ndarray]:
-    """Where each arm is right on the test split: [V, N] for the evaluation's views. Looked at once, and only here."""
+    """Where each arm is right on the test split: [V, N] for the evaluation's views. Looked at once, and only here.
+
+    All arms are shown the same images, but for those of adaptive attacks, which are on each arm itself.
+    """
     settings, test = line.settings, line.dataset.test
     views = settings.evaluation.views
 
     def look_at(view: View) -> dict[str, np.ndarray]:
-        images = render(test.images, view, jax.random.fold_in(line.key("views"), len("test")))
-        return {name: logits(*arm, images, line.loop.devices).argmax(-1) == test.labels for name, arm in arms.items()}
+        shown = functools.partial(show, test, view, jax.random.fold_in(line.key("views"), len("test")))
+        fixed = None if view.adaptive else shown(*arms["before"])
+        return {
+            name: logits(*arm, shown(*arm) if view.adaptive else fixed, line.loop.devices).argmax(-1) == test.labels
+            for name, arm in arms.items()
+        }
 
     def right(view: View) -> dict[str, np.ndarray]:
         return line.work.arrays(f"evaluation/{'-'.join(arms)}/{view}", lambda: look_at(view))

@@ -7,6 +7,7 @@ from archrepair_jax.data.views import CLEAN
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network
 from archrepair_jax.repair.architecture import search_cost
+from archrepair_jax.repair.imitation_methods import check_tuning
 from archrepair_jax.search.cell import Space, make_space
 from archrepair_jax.settings import Settings, one_of
 from archrepair_jax.training.parallel import Devices, check_batch
@@ -20,6 +21,8 @@ def check_batches(settings: Settings, devices: Devices) -> None:
         check_batch(settings.training.descent.batch_size, devices, "training.descent.batch_size")
     if settings.methods:
         check_batch(settings.repair.tuning.batch_size, devices, "repair.tuning.batch_size")
+    if "imitation_retraining" in settings.methods:  # one for the negatives, one for the positives, two for the others
+        check_batch(settings.repair.tuning.batch_size // 4, devices, "a quarter of repair.tuning.batch_size")
     if "architecture_search" in settings.methods and settings.repair.search.selection == "perturbation":
         check_batch(settings.repair.search.selection_examples, devices, "repair.search.selection_examples")
 
@@ -30,7 +33,7 @@ def check_network(settings: Settings, network: Network) -> None:
     seen = (settings.failures.views if set(settings.stages) - {"evaluate"} else ()) + (
         settings.evaluation.views if "evaluate" in settings.stages else ()
     )
-    if min(height, width) < SMALLEST_CORRUPTED and set(seen) - {CLEAN}:
+    if min(height, width) < SMALLEST_CORRUPTED and any(view != CLEAN and not view.attack for view in seen):
         raise InputError(
             f"the images are {height}x{width}, and corruptions need {SMALLEST_CORRUPTED}x{SMALLEST_CORRUPTED}: "
             "enlarge them, or empty failures.kinds and evaluation.kinds"
@@ -38,6 +41,8 @@ def check_network(settings: Settings, network: Network) -> None:
     one_of("localization.exclude", settings.localization.exclude, network.names)
     if repair.block:
         one_of("repair.block", [repair.block], network.names)
+    if "imitation_tuning" in settings.methods:
+        check_tuning(repair, network)
     spent = dict.fromkeys(settings.methods, 0)
     if {"architecture_search", "random_architecture"} & spent.keys():
         space = a_space(settings, network)

@@ -14,6 +14,7 @@ from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.importers import load_variables, save_variables
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.architecture import install
+from archrepair_jax.repair.imitation_tuning import fold
 from archrepair_jax.search.cell import genotype_from_json
 from archrepair_jax.workfolder import intact, replace
 
@@ -44,9 +45,15 @@ class Classifier:
         return self.network.apply(self.variables, images / 255.0 if images.dtype == jnp.uint8 else images)
 
 
-def rebuild(network: Network, block: str | None, genotype: dict[str, Any] | None) -> Network:
-    """The network with the found block that a report's genotype describes; without one, the network itself."""
-    return install(network, block, genotype_from_json(genotype)) if genotype else network
+def rebuild(network: Network, told: dict[str, Any]) -> Network:
+    """The repaired network, out of the original one and what is told of the repair.
+
+    That is the ``block`` that was replaced and the found one's ``genotype``, or the blocks behind which a repair left a
+    scale (``scaled``); where there is neither, the network is the original one.
+    """
+    if genotype := told.get("genotype"):
+        network = install(network, told["block"], genotype_from_json(genotype))
+    return fold(network, {"params": {}}, dict.fromkeys(told.get("scaled") or ()))[0]
 
 
 def save(
@@ -64,6 +71,7 @@ def save(
         "class_names": class_names,
         "block": told["block"],
         "genotype": told.get("genotype"),
+        "scaled": told.get("scaled"),
     }
     save_variables(folder / WEIGHTS, variables)
     text = json.dumps(description, indent=2, sort_keys=True) + "\n"
@@ -79,6 +87,6 @@ def load(folder: str | os.PathLike) -> Classifier:
         saved = json.loads(path.read_text())
         tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["model"].items()}
         network = build(ModelSettings(**tuples), tuple(saved["image_shape"]), len(saved["class_names"]))
-        network = rebuild(network, saved["block"], saved["genotype"])
+        network = rebuild(network, saved)
     variables = load_variables(path.with_name(WEIGHTS), network)
     return Classifier(network, variables, tuple(saved["class_names"]))

@@ -12,11 +12,12 @@ from ml_collections import ConfigDict
 from archrepair_jax.data.augment import AUGMENTATIONS
 from archrepair_jax.data.corruptions import KINDS, SEVERITIES
 from archrepair_jax.data.sources import DataSettings
-from archrepair_jax.data.views import CLEAN, View
+from archrepair_jax.data.views import ADAPTIVE, ATTACKS, CLEAN, View
 from archrepair_jax.errors import InputError
 from archrepair_jax.localization import LocalizationSettings
 from archrepair_jax.models import ModelSettings
 from archrepair_jax.repair import METHODS
+from archrepair_jax.repair.imitation_retraining import BEHAVIOURS, REDUCTIONS
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.operations import SPATIAL, VECTOR
 from archrepair_jax.training.tuning import OPTIMIZERS, TuningSettings
@@ -36,7 +37,10 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ViewSettings:
-    """Which corruptions images are seen under: every kind at every severity, beside the clean view."""
+    """Which corruptions and attacks images are seen under: every kind at every severity, beside the clean view.
+
+    An attack's severity is the radius of its ball: ``localization.attacks.GREY_LEVELS``.
+    """
 
     kinds: tuple[str, ...] = KINDS
     severities: tuple[int, ...] = (3,)
@@ -127,14 +131,16 @@ def check(settings: Settings) -> None:
     """Raises InputError for names that do not exist and numbers that make no sense."""
     repair, training = settings.repair, settings.training.descent
     tuning, search = repair.tuning, repair.search
+    scaling, imitation = repair.imitation_tuning, repair.imitation_retraining
     one_of("stages", settings.stages, STAGES)
     one_of("controls", settings.controls, METHODS)
     one_of("repair.method", [repair.method], METHODS)
     one_of("repair.search.selection", [search.selection], ("perturbation", "alpha"))
     one_of("repair.search.operations", search.operations, SPATIAL | VECTOR)
     one_of("repair.search.order", [search.order], (1, 2))
+    one_of("failures.kinds", settings.failures.kinds, (*KINDS, *ATTACKS))
+    one_of("evaluation.kinds", settings.evaluation.kinds, (*KINDS, *ATTACKS, *ADAPTIVE))
     for section, views in (("failures", settings.failures), ("evaluation", settings.evaluation)):
-        one_of(f"{section}.kinds", views.kinds, KINDS)
         one_of(f"{section}.severities", views.severities, SEVERITIES)
     for section, descent in (("training.descent", training), ("repair.tuning", tuning)):
         one_of(f"{section}.optimizer", [descent.optimizer], OPTIMIZERS)
@@ -150,6 +156,27 @@ def check(settings: Settings) -> None:
     within("repair.budget", repair.budget, 1)
     within("repair.network_learning_rate", repair.network_learning_rate, 0)
     within("repair.recalibration_batches", repair.recalibration_batches, 0)
+    for name in ("neurons", "chunk"):
+        within(f"repair.imitation_tuning.{name}", getattr(scaling, name), 1)
+    for name in ("unrepaired", "broken", "fidelity"):
+        within(f"repair.imitation_tuning.{name}", getattr(scaling, name), 0)
+    for name in ("particles", "iterations", "patience"):
+        within(f"repair.imitation_tuning.swarm.{name}", getattr(scaling.swarm, name), 1)
+    for name in ("inertia", "cognitive", "social", "bound", "velocity", "tolerance"):
+        within(f"repair.imitation_tuning.swarm.{name}", getattr(scaling.swarm, name), 0)
+    one_of("repair.imitation_retraining.behaviour", [imitation.behaviour], BEHAVIOURS)
+    one_of("repair.imitation_retraining.reduce", [imitation.reduce], REDUCTIONS)
+    within("repair.imitation_retraining.neighbours", imitation.neighbours, 1)
+    for name in ("margin", "temperature"):
+        within(f"repair.imitation_retraining.{name}", getattr(imitation, name), 1e-6)
+    for name in ("imitate", "hold", "preferences", "margin_weight", "learning_rate"):
+        within(f"repair.imitation_retraining.{name}", getattr(imitation, name), 0)
+    for name in ("steps", "batch_size", "outside"):
+        if getattr(imitation, name) != getattr(RepairSettings().imitation_retraining, name):
+            raise InputError(
+                f"repair.imitation_retraining.{name} is of no use here, where steps follow from repair.budget, batches "
+                "from repair.tuning, and no example lies outside: leave it alone"
+            )
     within("repair.guard.clean_drop", repair.guard.clean_drop, 0, 1)
     for name in ("hidden", "warmup_steps", "steps", "projection_steps", "alpha_learning_rate", "alpha_weight_decay"):
         within(f"repair.search.{name}", getattr(search, name), 0)

@@ -15,6 +15,7 @@ from archrepair_jax.data.splits import Dataset
 from archrepair_jax.data.views import CLEAN, View
 from archrepair_jax.models.cost import multiply_adds, parameters
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.repair import WHOLE_NETWORK
 from archrepair_jax.settings import Settings
 
 Arms = dict[str, tuple[Network, Variables]]
@@ -107,10 +108,10 @@ def repair_section(method: str, told: dict[str, Any], arms: Arms) -> dict[str, A
     genotype = told.get("genotype")
     return {
         "method": method,
-        "block": None if method == "fine_tune_network" else told["block"],
+        "block": None if method in WHOLE_NETWORK else told["block"],
         "genotype": genotype and {"nodes": genotype["nodes"], "edges": genotype["edges"]},
         **{count: {"before": before[count], "after": after[count]} for count in before},
-        **{name: told.get(name) for name in ("sample_gradients", "guard", "alphas", "operations")},
+        **{name: told.get(name) for name in ("neurons", "sample_gradients", "guard", "alphas", "operations")},
         "selection": told.get("selection") or None,
     }
 
@@ -139,12 +140,15 @@ class Views:
 
     def accuracies(self, correct: np.ndarray) -> dict[str, Any]:
         clean = accuracy(correct[:1])
-        kinds = dict.fromkeys(view.kind for view in self.views if view != CLEAN)
-        by_kind = {kind: float(correct[self.rows(lambda view, k=kind: view.kind == k)].mean()) for kind in kinds}
         return {
             "clean": {"accuracy": clean.value, "low": clean.low, "high": clean.high},
-            "corrupted": self.means(correct) | {"by_kind": by_kind},
+            "corrupted": self.means(correct) | {"by_kind": self.by_kind(correct)},
         }
+
+    def by_kind(self, correct: np.ndarray) -> dict[str, float]:
+        """Accuracy under each corruption and each attack, over its severities."""
+        kinds = dict.fromkeys(view.kind for view in self.views if view != CLEAN)
+        return {kind: float(correct[self.rows(lambda view, k=kind: view.kind == k)].mean()) for kind in kinds}
 
     def outcome(self, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
         """Repair and break rates over all test views, and over the corruptions that the repair never saw."""
@@ -183,6 +187,7 @@ def control_section(
         "corrupted_mean": means["mean"],
         "seen_mean": means["seen_mean"],
         "unseen_mean": means["unseen_mean"],
+        "by_kind": views.by_kind(correct[name]),
         **{key: value for key, value in outcome.items() if key not in ("failing", "passing")},
         "sample_gradients": told["sample_gradients"] if told else 0,
         "parameters": parameters(arm[1]),

@@ -1,6 +1,8 @@
 """The table of a finished run for results/: every arm on the test images, with where the figures come from.
 
 python benchmarks/arms.py WORKDIR "COMMAND THAT MADE IT" --out results/NAME.csv
+
+--kinds adds the accuracy under each corruption or attack.
 """
 
 import argparse
@@ -17,10 +19,11 @@ def rows(report: dict) -> list[dict]:
     repair = report["repair"]
     after, outcome = report["after"], report["outcome"]
     first = {
-        "name": f"the repair: {repair['method']} of {repair['block']}",
+        "name": f"the repair: {repair['method']} of {repair['block'] or 'the whole network'}",
         "decision": repair["guard"]["decision"],
         "clean": after["clean"]["accuracy"],
         **{name: after["corrupted"][key] for name, key in MEANS.items()},
+        "by_kind": after["corrupted"]["by_kind"],
         **{name: outcome[name] for name in RATES},
         "sample_gradients": repair["sample_gradients"],
         "parameters": repair["parameters"]["after"],
@@ -28,7 +31,7 @@ def rows(report: dict) -> list[dict]:
     stages = report["cost"]["stages"]
     table = [first, *report["controls"]]
     names = [repair["method"], *(control["name"] for control in report["controls"])]
-    return [row | spent(stages.get(name)) for row, name in zip(table, names, strict=True)]
+    return [row | row["by_kind"] | spent(stages.get(name)) for row, name in zip(table, names, strict=True)]
 
 
 MEANS = {"corrupted_mean": "mean", "seen_mean": "seen_mean", "unseen_mean": "unseen_mean"}
@@ -51,6 +54,7 @@ def main() -> None:
     parser.add_argument("workdir", type=pathlib.Path)
     parser.add_argument("command")
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--kinds", action="store_true")
     arguments = parser.parse_args()
     report = json.loads((arguments.workdir / "report.json").read_text())
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -63,9 +67,12 @@ def main() -> None:
         f"{report['cost']['total_seconds']:.0f} seconds in all\n"
         f"# {outcome['failing']} failing and {outcome['passing']} passing test examples; {report['outcome_line']}\n"
     )
-    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    kinds = report["before"]["corrupted"]["by_kind"] if arguments.kinds else ()
+    middle = COLUMNS.index("repair_rate")
+    columns = *COLUMNS[:middle], *kinds, *COLUMNS[middle:]
+    table = csv.DictWriter(text, columns)
     table.writeheader()
-    table.writerows({name: written(row[name]) for name in COLUMNS} for row in rows(report))
+    table.writerows({name: written(row[name]) for name in columns} for row in rows(report))
     arguments.out.write_text(text.getvalue())
     print(text.getvalue())
 

@@ -5,10 +5,15 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
 import pytest
 from program import CONFIG, inside, results, steps_kept
+from tiny_config import get_config
 
+import archrepair_jax
+from archrepair_jax.data.sources import load as load_data
 from archrepair_jax.reporting import report as reports
+from archrepair_jax.settings import from_config
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -189,3 +194,40 @@ def test_a_full_disk_is_said_in_one_line(program, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("archrepair_jax.reporting.report.write", full)
     assert again(monkeypatch, tmp_path) == 1
     assert capsys.readouterr().err == "archrepair-jax: [Errno 28] No space left on device: 'model.safetensors'\n"
+
+
+def test_imitation_and_attacks_pass_through_all_stages(tmp_path, monkeypatch):
+    """Both styles, as the repair and as a control, on images that an attack on the original found."""
+    arguments = [
+        "--config.repair.method=imitation_tuning",
+        "--config.controls=('imitation_retraining','fine_tune_network')",
+        "--config.failures.kinds=('pgd',)",
+        "--config.failures.severities=(4,)",
+        "--config.evaluation.kinds=('fgsm','pgd','adaptive_pgd')",
+        "--config.evaluation.severities=(4,)",
+    ]
+    assert again(monkeypatch, tmp_path, *arguments) == 0
+    report = read(tmp_path)
+    reports.validate(report)
+    before, (nothing, retrained, tuned) = report["before"]["corrupted"]["by_kind"], report["controls"]
+    assert before["pgd"] <= before["fgsm"] < report["before"]["clean"]["accuracy"]
+    assert before["adaptive_pgd"] == before["pgd"] == nothing["by_kind"]["pgd"]  # on the original it is the same attack
+    assert retrained["name"] == "imitation_retraining" and retrained["decision"] != "unchanged"
+    assert before["pgd"] < retrained["by_kind"]["adaptive_pgd"] < retrained["by_kind"]["pgd"]
+    assert tuned["by_kind"]["adaptive_pgd"] < tuned["by_kind"]["pgd"]
+
+    repair = report["repair"]
+    assert repair["block"] is None and len(repair["neurons"]) == 20
+    assert max(arm["sample_gradients"] for arm in (repair, retrained, tuned)) <= 3200
+    text = (tmp_path / "report.md").read_text()
+    assert "The outputs of 20 neurons were scaled: " in text
+    assert "adaptive ones are made anew against each arm" in text
+    right = np.load(tmp_path / "evaluation/before-imitation_tuning-imitation_retraining-fine_tune_network/clean.npz")
+    settings = from_config(get_config())
+    test = load_data(settings.data, settings.seed).test
+    predicted = np.asarray(archrepair_jax.load(tmp_path)(test.images).argmax(-1))
+    np.testing.assert_array_equal(predicted == test.labels, right["imitation_tuning"])
+
+    first = results(tmp_path)
+    assert again(monkeypatch, tmp_path, *arguments) == 0
+    assert results(tmp_path) == first

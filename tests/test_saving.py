@@ -15,6 +15,7 @@ from archrepair_jax.data.sources import load as load_data
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.repair.architecture import install
+from archrepair_jax.repair.imitation_tuning import fold
 from archrepair_jax.saving import Classifier, save
 from archrepair_jax.search.cell import make_space, random_genotype
 from archrepair_jax.settings import from_config
@@ -27,9 +28,16 @@ np.save(logits, archrepair_jax.load(folder)(np.load(images)))
 """
 
 
-@pytest.fixture(params=["resnet8", "mlp"])
-def repaired(request, tmp_path) -> tuple[Classifier, dict]:
-    """A network with a found block, saved, and what a stage tells of it."""
+@pytest.fixture(params=["resnet8", "mlp", "scaled"])
+def repaired(request, tmp_path) -> Classifier:
+    """A network with a found block, or with scales behind two of its blocks, and saved."""
+    if request.param == "scaled":
+        model = ModelSettings("resnet8", widths=(4, 8, 8))
+        original = build(model, (8, 8, 1), len(NAMES))
+        factors = {"stage1_block1": np.full(4, 0.5, np.float32), "stem": np.full(4, 2.0, np.float32)}
+        network, variables = fold(original, random_variables(original, seed=1), factors)
+        save(tmp_path, network, variables, model, NAMES, {"block": "stem", "scaled": list(factors)})
+        return Classifier(network, variables, NAMES)
     widths, block = {"resnet8": ((4, 8, 8), "stage2_block1"), "mlp": ((8, 8), "layer2")}[request.param]
     model = ModelSettings(request.param, widths=widths, mean=(0.4,))
     network = build(model, (8, 8, 1), len(NAMES))

@@ -1,29 +1,47 @@
-"""Views: the clean images and corrupted copies of them, drawn once and kept as uint8.
+"""Views: the clean images, corrupted copies of them and attacked ones, drawn once and kept as uint8.
 
 The copy of image ``i`` depends on the key, the view and ``i`` alone, so copies are the same in every run and never
-depend on which other images are looked at.
+depend on which other images are looked at; an attacked copy also depends on the network that is attacked, and is made
+by ``localization.attacks``.
 """
 
 import dataclasses
 import functools
 import zlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray, UInt8
+from jaxtyping import Array, PRNGKeyArray, UInt8
 
 from archrepair_jax.data.corruptions import corrupt_one, quantize
 
 CHUNK = 500
+ATTACKS = ("fgsm", "pgd")
+ADAPTIVE = tuple(f"adaptive_{attack}" for attack in ATTACKS)
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One way of looking at an image: a corruption and its severity (1 to 5), or ``clean`` (severity 0)."""
+    """One way of looking at an image: a corruption or an attack and its severity (1 to 5), or ``clean`` (severity 0).
+
+    An attack is on the original network, and every network is shown the same images; an adaptive one is made anew
+    against each network that is looked at.
+    """
 
     kind: str
     severity: int
+
+    @property
+    def attack(self) -> str:
+        """The name of the attack, adaptive or not; empty for corruptions."""
+        name = self.kind.removeprefix("adaptive_")
+        return name if name in ATTACKS else ""
+
+    @property
+    def adaptive(self) -> bool:
+        return self.kind in ADAPTIVE
 
     def __str__(self) -> str:
         return self.kind if self == CLEAN else f"{self.kind}-{self.severity}"
@@ -33,20 +51,39 @@ CLEAN = View("clean", 0)
 
 
 def render(images: UInt8[np.ndarray, "N H W C"], view: View, key: PRNGKeyArray) -> UInt8[np.ndarray, "N H W C"]:
-    """The images as ``view`` shows them, quantised to uint8 as the published corrupted sets are."""
+    """The images as a corruption or the clean view shows them, quantised to uint8 as the published sets are."""
     if view == CLEAN:
         return images
-    key = jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(view.kind.encode())), view.severity)
+    return copied(lambda keys, chunk: _corrupted(chunk, keys, view), view_key(key, view.kind, view.severity), images)
+
+
+def view_key(key: PRNGKeyArray, kind: str, severity: int) -> PRNGKeyArray:
+    """The key of a kind of view at a severity."""
+    return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(kind.encode())), severity)
+
+
+def copied(
+    copy: Callable[..., UInt8[Array, "B H W C"]],
+    key: PRNGKeyArray,
+    images: UInt8[np.ndarray, "N H W C"],
+    *more: np.ndarray,
+) -> UInt8[np.ndarray, "N H W C"]:
+    """``copy(keys, images, *more)`` of all images, ``CHUNK`` at a time; each image has a key of its own."""
     copies = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
-        padded = np.pad(chunk, ((0, CHUNK - len(chunk)), (0, 0), (0, 0), (0, 0)))  # one shape, one compilation
-        copies[start : start + CHUNK] = _corrupted(padded, key, start, view)[: len(chunk)]
+        chunks = [array[start : start + CHUNK] for array in (images, *more)]
+        size = len(chunks[0])
+        padded = [np.pad(chunk, ((0, CHUNK - size),) + ((0, 0),) * (chunk.ndim - 1)) for chunk in chunks]
+        copies[start : start + CHUNK] = copy(_keys(key, start, CHUNK), *padded)[:size]  # one shape, one compilation
     return copies
 
 
+@functools.partial(jax.jit, static_argnames="count")
+def _keys(key, start, count):
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
+
+
 @functools.partial(jax.jit, static_argnames="view")
-def _corrupted(images, key, start, view):
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(len(images)))
+def _corrupted(images, keys, view):
     corrupted = jax.vmap(functools.partial(corrupt_one, kind=view.kind, severity=view.severity))(images / 255.0, keys)
     return quantize(corrupted)

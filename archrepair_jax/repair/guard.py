@@ -12,6 +12,8 @@ from archrepair_jax.repair.problem import Examples, Problem, Repair, logits
 from archrepair_jax.repair.settings import GuardSettings
 from archrepair_jax.training.parallel import Devices
 
+MADE_OF = ("genotype", "scaled", "neurons")  # details of what is not in the original network
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -54,12 +56,9 @@ def guarded(
         "candidates": [dataclasses.asdict(trial) for trial in trials],
     }
     if decision == "unchanged":
-        untouched = {name: value for name, value in repair.details.items() if name != "genotype"}
+        details = {f"rejected_{name}" if name in MADE_OF else name: told for name, told in repair.details.items()}
         return dataclasses.replace(
-            repair,
-            network=problem.network,
-            variables=problem.variables,
-            details=untouched | {"rejected_genotype": repair.details.get("genotype")},
+            repair, network=problem.network, variables=problem.variables, details=details
         ), verdict
     return dataclasses.replace(repair, variables=at_fraction(repair, best.fraction)), verdict
 

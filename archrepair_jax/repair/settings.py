@@ -3,7 +3,10 @@
 import dataclasses
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings
+from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
 from archrepair_jax.search.bilevel import SearchSettings
+from archrepair_jax.search.swarm import SwarmSettings
 from archrepair_jax.training.tuning import TuningSettings
 
 
@@ -32,6 +35,9 @@ class RepairSettings:
             than a single block.
         recalibration_batches: batches that set a found block's statistics in the end.
         search, tuning, guard: see there.
+        imitation_tuning: see there; a passing example whose decision changes is a broken one, which ``fidelity`` would
+            count a second time.
+        imitation_retraining: see there; its steps and its batches follow from the budget and ``tuning``.
     """
 
     method: str = "architecture_search"
@@ -42,6 +48,12 @@ class RepairSettings:
     search: SearchSettings = SearchSettings()
     tuning: TuningSettings = TuningSettings()
     guard: GuardSettings = GuardSettings()
+    imitation_tuning: ImitationTuningSettings = ImitationTuningSettings(
+        broken=1.5, fidelity=0.0, chunk=20, swarm=SwarmSettings(particles=10, iterations=20, velocity=0.3)
+    )
+    imitation_retraining: ImitationRetrainingSettings = ImitationRetrainingSettings(
+        imitate=0.5, hold=0.5, margin=0.75, margin_weight=4.0, preferences=0.0, learning_rate=1e-3
+    )
 
     def tuning_steps(self, spent: int = 0) -> int:
         """The descent steps that are left of the budget. Raises InputError when that is none."""

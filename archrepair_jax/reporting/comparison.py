@@ -40,6 +40,7 @@ def arms(report: Report) -> list[dict[str, Any]]:
         "corrupted_mean": corrupted.get("mean"),
         "seen_mean": corrupted.get("seen_mean"),
         "unseen_mean": corrupted.get("unseen_mean"),
+        "by_kind": corrupted.get("by_kind"),
         **{key: outcome[key] for key in rates},
         "sample_gradients": repair["sample_gradients"],
         "parameters": repair["parameters"]["after"],

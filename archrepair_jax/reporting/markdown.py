@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from archrepair_jax.data.views import ADAPTIVE, ATTACKS
 from archrepair_jax.reporting.comparison import Report, arms, is_suspect, ordered_kinds, seen_kinds
 from archrepair_jax.reporting.wording import count, duration, judgement, percent, points, title, with_interval
 
@@ -19,7 +20,7 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
     sections = [
         _verdict(report),
         _comparison(report),
-        _corruptions(report) + _figure("accuracy", figures),
+        _corruptions(report) + _arm_by_arm(report) + _figure("accuracy", figures),
         _suspects(report) + _figure("suspiciousness", figures),
         _found(report) + _figure("block", figures) + _figure("alphas", figures),
         _guard(report),
@@ -100,6 +101,21 @@ def _corruptions(report: Report) -> list[str]:
     return ["## Accuracy by corruption", table]
 
 
+def _arm_by_arm(report: Report) -> list[str]:
+    """The same for all arms, as far as their accuracies are known by kind."""
+    shown = [arm for arm in arms(report) if arm["by_kind"]]
+    if len(shown) < 2:
+        return []
+    kinds = ordered_kinds(report)
+    rows = [[title(kind), *(percent(arm["by_kind"][kind], 2) for arm in shown)] for kind in kinds]
+    attacks = (
+        "Attacks are on the original network, and all arms are shown the same images; adaptive ones are made anew "
+        "against each arm."
+    )
+    table = _table(["test images", *(title(arm["name"]) for arm in shown)], rows)
+    return [table, *([attacks] if {*ATTACKS, *ADAPTIVE} & set(kinds) else [])]
+
+
 def _suspects(report: Report) -> list[str]:
     found = report["localization"]
     if not found:
@@ -135,6 +151,9 @@ def _found(report: Report) -> list[str]:
         ["", "before", "after"],
         [[words, *(count(repair[key][when]) for when in ("before", "after"))] for key, words in SIZES.items()],
     )
+    if neurons := repair["neurons"]:
+        scaled = ", ".join(f"{neuron['block']} {neuron['channel']} (× {neuron['factor']:.3g})" for neuron in neurons)
+        return ["## What was changed", f"The outputs of {count(len(neurons))} neurons were scaled: {scaled}.", sizes]
     if not repair["genotype"]:
         return ["## What was changed", f"The weights of {repair['block'] or 'the whole network'}, no operation.", sizes]
     last = repair["genotype"]["nodes"] - 1

@@ -65,3 +65,12 @@ def test_copies_are_the_corruption_within_a_grey_level(images):
 
 def test_views_have_names():
     assert [str(view) for view in (CLEAN, NOISE)] == ["clean", "gaussian_noise-3"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "attack", "adaptive"),
+    [("clean", "", False), ("fog", "", False), ("pgd", "pgd", False), ("adaptive_fgsm", "fgsm", True)],
+)
+def test_attacks_are_told_from_corruptions(kind, attack, adaptive):
+    view = View(kind, 3)
+    assert (view.attack, view.adaptive) == (attack, adaptive)

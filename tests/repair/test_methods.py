@@ -15,12 +15,14 @@ from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair import METHODS, architecture
 from archrepair_jax.repair.architecture import install, put, recalibrate, search_cost, tune_found
 from archrepair_jax.repair.guard import at_fraction
+from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
 from archrepair_jax.repair.problem import block_pools, logits
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search import selection
 from archrepair_jax.search.bilevel import SearchSettings
 from archrepair_jax.search.cell import Genotype, Space, genotype_from_json, make_space, random_genotype
 from archrepair_jax.search.operations import ORIGINAL
+from archrepair_jax.search.swarm import SwarmSettings
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.batches import draw
 from archrepair_jax.training.loop import Loop
@@ -32,7 +34,11 @@ SEARCH = SearchSettings(
     operations=("dense", "gated_dense"), warmup_steps=4, steps=5, projection_steps=2, selection_examples=16
 )
 SETTINGS = RepairSettings(
-    budget=520, recalibration_batches=3, search=SEARCH, tuning=TuningSettings(batch_size=8, learning_rate=0.01)
+    budget=520,
+    recalibration_batches=3,
+    search=SEARCH,
+    tuning=TuningSettings(batch_size=8, learning_rate=0.01),
+    imitation_tuning=ImitationTuningSettings(chunk=16, swarm=SwarmSettings(particles=4, iterations=9)),
 )
 
 
@@ -89,6 +95,9 @@ def test_what_is_counted_is_what_was_done(repairs):
         repair, steps, _ = repairs[method]
         assert list(steps) == ["tuning"]
         assert repair.sample_gradients == steps["tuning"] * batch
+    repair, steps, _ = repairs["imitation_retraining"]
+    assert steps == {"imitation": repair.sample_gradients / batch}
+    assert repairs["imitation_tuning"][0].sample_gradients == 43 * 4 * 9 / 3  # examples, particles, iterations, passes
     repair, steps, _ = repairs["architecture_search"]
     assert list(steps) == ["warmup", "search", "projection0", "projection1", "projection2", "tuning"]
     judged = SEARCH.selection_examples * sum(map(len, repair.details["selection"].values()))
@@ -100,7 +109,8 @@ def test_every_step_is_traced_once_a_run(repairs):
     steps = {method: collections.Counter(names) for method, (_, _, names) in repairs.items()}
     assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 2}
     assert steps["random_architecture"] == {"step": 2}  # tuning and recalibration
-    assert steps["fine_tune_block"] == steps["fine_tune_network"] == {"step": 1}
+    for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
+        assert steps[method] == {"step": 1}
 
 
 def test_a_second_trace_would_be_noticed(problem):
@@ -113,9 +123,10 @@ def test_a_second_trace_would_be_noticed(problem):
 
 def test_a_method_changes_what_it_says(repairs, problem):
     changed = {method: differing(problem, repair) for method, (repair, _, _) in repairs.items()}
-    assert changed.pop("fine_tune_network") == {"layer1", "layer2", "head"}
+    assert changed.pop("fine_tune_network") == changed.pop("imitation_retraining") == {"layer1", "layer2", "head"}
+    assert changed.pop("imitation_tuning") == {"layer2", "head"}  # which took in the factors on what feeds them
     assert set(map(frozenset, changed.values())) == {frozenset({"layer2"})}
-    for method in ("fine_tune_block", "fine_tune_network"):
+    for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
         assert repairs[method][0].network is problem.network
 
 
@@ -161,10 +172,14 @@ def test_a_budget_too_small_is_refused_before_any_work(problem):
         ("architecture_search", 100, search_cost(SEARCH, space, 8) + 8),
         ("fine_tune_block", 7, 8),
         ("fine_tune_network", 7, 8),
+        ("imitation_retraining", 7, 8),
         ("random_architecture", 7, 8),
     ):
         with pytest.raises(InputError, match=f"repair.budget={budget} leaves no step .* {need}"):
             METHODS[method](problem, dataclasses.replace(SETTINGS, budget=budget), jax.random.key(0), loop)
+
+    with pytest.raises(InputError, match="repair.budget=23 is too small .*: raise it to 24 or more"):
+        METHODS["imitation_tuning"](problem, dataclasses.replace(SETTINGS, budget=23), jax.random.key(0), loop)
 
 
 def test_the_cost_of_a_search_by_hand():

@@ -83,6 +83,18 @@ def test_each_corruption_stands_before_and_after_and_the_seen_ones_are_marked(re
     assert row(text, r"**mean of all**") == "| **mean of all** |  | 60.00 % | 70.00 % | +10.00 |"
 
 
+def test_all_arms_stand_beside_each_other_as_far_as_their_kinds_are_known(results):
+    for part in ("before", "after"):
+        results[part]["corrupted"]["by_kind"] = {"fog": 0.5, "adaptive_pgd": 0.125}
+    assert "| the repair | fine tune block |" not in render(reports.assemble(results))
+    control(results, "fine_tune_block")["by_kind"] = {"fog": 0.25, "adaptive_pgd": 0.75}
+    text = render(reports.assemble(results))
+    table = text.partition("| test images | the repair | fine tune block |")[2]
+    assert row(table, "fog") == "| fog | 50.00 % | 25.00 % |"
+    assert row(table, "adaptive pgd") == "| adaptive pgd | 12.50 % | 75.00 % |"
+    assert "adaptive ones are made anew against each arm" in table
+
+
 def test_the_suspect_heads_its_table_and_the_block_is_listed_edge_by_edge(results):
     text = render(reports.assemble(results))
     suspects = text.partition("## Suspects")[2].splitlines()
@@ -94,6 +106,13 @@ def test_the_suspect_heads_its_table_and_the_block_is_listed_edge_by_edge(result
 def test_a_repair_of_weights_alone_lists_no_edges(results):
     results["repair"] |= {"genotype": None, "alphas": None, "operations": None, "block": None}
     assert "The weights of the whole network, no operation." in render(reports.assemble(results))
+
+
+def test_scaled_neurons_are_listed(results):
+    neurons = [{"block": "stem", "channel": 3, "factor": 0.81}, {"block": "head", "channel": 0, "factor": 1.25}]
+    results["repair"] |= {"genotype": None, "alphas": None, "operations": None, "block": None, "neurons": neurons}
+    said = "The outputs of 2 neurons were scaled: stem 3 (× 0.81), head 0 (× 1.25)."
+    assert said in render(reports.assemble(results))
 
 
 def test_figures_are_shown_where_they_exist(results):
