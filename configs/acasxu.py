@@ -6,6 +6,15 @@
 DIR holds nnet/ (the 45 networks) and vnnlib/ (the properties); network and property may also be files, .nnet or .onnx
 and .vnnlib. --config.out=DIR is where the repaired networks and the certificates go. ``all`` are the 36 violations that
 are known: 34 networks of property 2, N1_9 of property 7 and N2_9 of property 8.
+
+Expected time: half a minute for the repair of a case and what judges it, on one core of a busy CPU; a proof takes
+seconds to minutes more. Idle cores and accelerators were not timed.
+
+Measured outcome (results/acasxu.csv, which says on what): of the 36 cases, those that were run, 21 with seed 0 and 14
+of them with seed 1 too, all with property 2, have **no violation** among 10 million fresh samples each; of the
+region's well-behaved inputs 99.2 to 99.96 % keep their advisory, of the whole domain 99.59 to 99.87 %. **18 of 21 are
+proved**, in 3,679 to 288,077 boxes; N2_6, N3_8 and N4_1 were open when 400,000 boxes had been made. Not run: the other
+13 networks of property 2, properties 7 and 8 with these settings, seeds 2 to 4.
 """
 
 from archrepair_jax.region_settings import default_config

@@ -122,6 +122,7 @@ def search(
             break
         undecided = chosen.at(~found.safe)
         looked_at += size
+        report(looked_at, count - looked_at)
         if not len(undecided.region):
             continue
         halves = Boxes(
@@ -134,7 +135,6 @@ def search(
         count += len(halves.region)
         made.append(halves)
         waiting.append(halves)
-        report(looked_at, count - looked_at)
     child = np.full(count, -1)
     for parent, first in parents:
         child[parent] = first
