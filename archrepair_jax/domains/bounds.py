@@ -28,6 +28,7 @@ from archrepair_jax.models.mlp import ACTIVATIONS, Layer
 from archrepair_jax.models.network import Network, Variables
 
 UNIT = 2.0**-53
+TINY = 2.0**-1000  # keeps a quotient of two zeros from being no number
 LEAK = 0.01  # the slope of jax.nn.leaky_relu
 FUNCTION_ERROR = 1e-12  # by which tanh and sigmoid, and their slopes, may be off (they are off by some 1e-16)
 
@@ -48,11 +49,17 @@ class Enclosure(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """``matrix @ x + offset ± radius`` holds M values for all ``x`` of a box."""
+    """``matrix @ x + offset ± radius`` holds M values for all ``x`` of a box.
+
+    ``blame`` is no bound: it says how much of the radius would go if the box were narrow in a dimension. The radius is
+    made of the activations' radii, and each of these is there because inputs move that neuron: it is blamed on them as
+    they do.
+    """
 
     matrix: Float[Array, "B M D"]
     offset: Float[Array, "B M"]
     radius: Float[Array, "B M"]
+    blame: Float[Array, "B M D"]
 
 
 def chain(network: Network, variables: Variables) -> tuple[tuple[Affine, ...], str]:
@@ -114,13 +121,17 @@ def linear_bounds(
     gamma = rounding(layers)
     largest = jnp.maximum(jnp.abs(lower), jnp.abs(upper))  # of each layer's inputs
     enclosures: list[Enclosure] = []
+    movers: list[Float[Array, "B N D"]] = []  # of each activation's input, the shares that the inputs have in its range
     for depth, layer in enumerate(layers):
         products = largest @ jnp.abs(layer.weight).T + jnp.abs(layer.bias)  # what an error here is a multiple of
         if depth == len(layers) - 1:
-            found = backward(layers, enclosures, lower, upper, rows)
+            found = backward(layers, enclosures, movers, lower, upper, rows)
             return found._replace(radius=found.radius + gamma * jnp.einsum("bmk,bk->bm", jnp.abs(rows), products))
         identity = jnp.broadcast_to(jnp.eye(len(layer.bias)), (len(lower), len(layer.bias), len(layer.bias)))
-        low, high = interval(backward(layers[: depth + 1], enclosures, lower, upper, identity), lower, upper)
+        linear = backward(layers[: depth + 1], enclosures, movers, lower, upper, identity)
+        moves = jnp.abs(linear.matrix) * (upper - lower)[:, None]
+        movers.append(moves / jnp.maximum(moves.sum(-1, keepdims=True), TINY))
+        low, high = interval(linear, lower, upper)
         low, high = low - gamma * products, high + gamma * products
         exact = ENCLOSURES[activation](low, high)
         largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
@@ -140,6 +151,7 @@ def rounding(layers: tuple[Affine, ...]) -> float:
 def backward(
     layers: tuple[Affine, ...],
     enclosures: list[Enclosure],
+    movers: list[Float[Array, "B N D"]],
     lower: Float[Array, "B D"],
     upper: Float[Array, "B D"],
     rows: Float[Array, "B M N"],
@@ -148,15 +160,18 @@ def backward(
     gamma = rounding(layers)
     matrix = rows @ layers[-1].weight
     offset, radius = rows @ layers[-1].bias, jnp.zeros(rows.shape[:2], rows.dtype)
-    for layer, enclosure in zip(layers[-2::-1], enclosures[::-1], strict=True):
+    blame = jnp.zeros((*rows.shape[:2], lower.shape[1]), rows.dtype)
+    for layer, enclosure, moved in zip(layers[-2::-1], enclosures[::-1], movers[::-1], strict=True):
         offset = offset + jnp.einsum("bmn,bn->bm", matrix, enclosure.centre)
-        radius = radius + jnp.einsum("bmn,bn->bm", jnp.abs(matrix), enclosure.radius)
+        errors = jnp.abs(matrix) * enclosure.radius[:, None]
+        radius = radius + errors.sum(-1)
+        blame = blame + errors @ moved
         matrix = matrix * enclosure.slope[:, None]
         offset = offset + matrix @ layer.bias
         matrix = matrix @ layer.weight
     largest = jnp.maximum(jnp.abs(lower), jnp.abs(upper))
     inputs = jnp.einsum("bmd,bd->bm", jnp.abs(matrix), largest)
-    return Linear(matrix, offset, (1 + 2 * gamma) * radius + 2 * gamma * (inputs + jnp.abs(offset)))
+    return Linear(matrix, offset, (1 + 2 * gamma) * radius + 2 * gamma * (inputs + jnp.abs(offset)), blame)
 
 
 def interval(

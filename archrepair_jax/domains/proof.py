@@ -2,14 +2,16 @@
 
 An unsafe output lies in all half-spaces of one unsafe intersection. On a box, linear bounds of these half-spaces say
 which inputs could lead there; the box is cut down to them (hull consistency, as in interval constraint propagation),
-which often leaves nothing, and what is left is split in two. The tree of boxes is the certificate, which
-``domains.checker`` goes through with bounds of its own.
+which often leaves nothing, and what is left is split in two, along the input to which the bounds owe most of their
+uncertainty: what it moves itself, and what it adds to the errors of the neurons that it moves. The tree of boxes is the
+certificate, which ``domains.checker`` goes through with bounds of its own.
 """
 
 import collections
 import dataclasses
 import functools
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +24,7 @@ from archrepair_jax.domains.properties import Property
 from archrepair_jax.models.network import Network, Variables
 
 PROVED, COUNTEREXAMPLE, OPEN = "proved", "counterexample", "out of time"
+BATCHES = 16  # that are taken at once
 ROUNDS = 3  # of cutting, over all half-spaces
 SLACK = 1e-9  # of the outputs' unit: kept back from every bound, so that a checker's own rounding changes nothing
 ROOM = 1e-6  # of a box's width: by which a cut leaves more than it has to, likewise
@@ -97,23 +100,21 @@ def prove(
     has no bounds.
     """
     layers, activation = chain(network, variables)
-    with jax.enable_x64(True):
-        return search(functools.partial(look_at, layers, activation), prop, settings, report)
+    with ThreadPoolExecutor() as pool:
+        look = functools.partial(look_at_many, pool, layers, activation, settings.batch_size, prop)
+        return search(look, prop, settings, report)
 
 
 def search(
-    look: Callable[..., Look], prop: Property, settings: ProofSettings, report: Callable[[int, int], None]
+    look: Callable[[Boxes], Look], prop: Property, settings: ProofSettings, report: Callable[[int, int], None]
 ) -> Verdict:
-    """The branch and bound itself; ``look`` takes boxes and their half-spaces."""
+    """The branch and bound itself."""
     made, parents, waiting = [roots(prop)], [], collections.deque()
     waiting.append(made[0])
     count, looked_at, status, counterexample = len(made[0].region), 0, PROVED, None
     while waiting:
-        chosen = take(waiting, settings.batch_size)
-        size = len(chosen.region)
-        padded = chosen.at(np.resize(np.arange(size), settings.batch_size))  # one shape, compiled once
-        space = prop.matrix[padded.region, padded.unsafe], prop.bound[padded.region, padded.unsafe]
-        found = Look(*(np.asarray(part)[:size] for part in look(padded.lower, padded.upper, *space)))
+        chosen = take(waiting, BATCHES * settings.batch_size)
+        size, found = len(chosen.region), look(chosen)
         if (found.margin <= 0).any():
             status, counterexample = COUNTEREXAMPLE, found.worst[found.margin.argmin()]
             break
@@ -162,6 +163,23 @@ def joined(parts: list[Boxes]) -> Boxes:
     return Boxes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
+def look_at_many(
+    pool: Executor, layers: tuple[Affine, ...], activation: str, batch_size: int, prop: Property, boxes: Boxes
+) -> Look:
+    """Looks at any number of boxes, in batches of one shape, which the pool's threads share."""
+    size = len(boxes.region)
+    padded = boxes.at(np.resize(np.arange(size), -(-size // batch_size) * batch_size))
+
+    def look(start: int) -> Look:
+        batch = padded.at(slice(start, start + batch_size))
+        space = prop.matrix[batch.region, batch.unsafe], prop.bound[batch.region, batch.unsafe]
+        with jax.enable_x64(True):  # which holds for one thread only
+            return jax.device_get(look_at(layers, activation, batch.lower, batch.upper, *space))
+
+    parts = pool.map(look, range(0, len(padded.region), batch_size))
+    return Look(*(np.concatenate(arrays)[:size] for arrays in zip(*parts, strict=True)))
+
+
 @functools.partial(jax.jit, static_argnames="activation")
 def look_at(
     layers: tuple[Affine, ...],
@@ -178,8 +196,10 @@ def look_at(
     safe = (least > bound + SLACK).any(-1) | (low > high).any(-1)
     low, high = jnp.minimum(low, high), jnp.maximum(low, high)  # of a safe box nothing is left, and nobody looks
 
-    steepness = jnp.abs(linear.matrix).mean(1)
-    split = jax.nn.one_hot((steepness * (high - low)).argmax(-1), lower.shape[1], dtype=bool)
+    # halving an input's width halves what it moves, and takes part of what it is blamed for
+    left = (high - low) / jnp.where(upper > lower, upper - lower, 1.0)
+    doubt = (jnp.abs(linear.matrix) * (high - low)[:, None] / 2 + linear.blame * left[:, None]).mean(1)
+    split = jax.nn.one_hot(doubt.argmax(-1), lower.shape[1], dtype=bool)
     middle = (low + high) / 2
     first, second = jnp.where(split, middle, high), jnp.where(split, middle, low)
 
