@@ -13,6 +13,7 @@ from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.training.batches import Samples
 
 REACH = 0.2, 0.002  # of a box's width, the first steps of ``seek``: wide valleys want the large ones, narrow the small
+CHUNK = 5_000  # inputs that pass through a network together; few enough for a CPU's cache
 SHRINK = 0.85  # what each step is of the one before
 
 
@@ -42,7 +43,9 @@ def make_regions(lower: Float[np.ndarray, "R D"], upper: Float[np.ndarray, "R D"
 def draw(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
     """``count`` independent inputs, uniform over all regions; the tag is the region."""
     region_key, key = jax.random.split(key)
-    region = jax.random.choice(region_key, len(regions.share), (count,), p=regions.share)
+    region = jnp.zeros(count, jnp.int32)
+    if len(regions.share) > 1:
+        region = jax.random.choice(region_key, len(regions.share), (count,), p=regions.share)
     lower, upper = regions.lower[region], regions.upper[region]
     x = lower + jax.random.uniform(key, lower.shape) * (upper - lower)
     return Samples(jnp.clip(x, lower, upper), region)
@@ -65,7 +68,7 @@ def scan(
         at = margin(prop, drawn.tags, network.apply(variables, drawn.inputs)).argmin()
         return jax.tree.map(lambda array: array[at], drawn)
 
-    return jax.lax.map(worst, jnp.arange(groups))
+    return jax.lax.map(worst, jnp.arange(groups), batch_size=max(CHUNK // size, 1))
 
 
 @functools.partial(jax.jit, static_argnames=("network", "steps"))

@@ -27,7 +27,7 @@ from archrepair_jax.repair.imitation_tuning import (
 from archrepair_jax.repair.survey import survey
 from archrepair_jax.training.loop import Loop
 
-FIDELITY_CHUNKS = 40  # of survey.CHUNK inputs, to see what a round has kept
+FIDELITY_CHUNKS = 20  # of sampling.CHUNK inputs, to see what a round has kept
 STYLES = ("retraining", "tuning", "combined")
 DECISIONS = {"smallest": Specification(margin, sign=-1), "largest": Specification(margin)}  # which output decides
 
@@ -44,7 +44,7 @@ class SamplingSettings:
             off, to these numbers, so that all networks of a shape share what is compiled.
     """
 
-    scan: int = 1_000_000
+    scan: int = 500_000
     searches: int = 5
     starts: int = 4_096
     negatives: int = 10_000

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from archrepair_jax.domains.sampling import Regions, draw
+from archrepair_jax.domains.sampling import CHUNK, Regions, draw
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.imitation import Specification
-
-CHUNK = 5_000  # inputs that pass through both networks together; small enough for the cache
 
 
 class Tally(struct.PyTreeNode):

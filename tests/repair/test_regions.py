@@ -9,7 +9,7 @@ from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.domains.proof import COUNTEREXAMPLE, PROVED, prove
 from archrepair_jax.domains.properties import make_property
-from archrepair_jax.domains.sampling import make_regions
+from archrepair_jax.domains.sampling import CHUNK, make_regions
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.network import Network
@@ -27,7 +27,7 @@ from archrepair_jax.repair.regions import (
     suspicious,
     take,
 )
-from archrepair_jax.repair.survey import CHUNK, survey
+from archrepair_jax.repair.survey import survey
 from archrepair_jax.search.swarm import SwarmSettings
 from archrepair_jax.training.loop import Loop
 
