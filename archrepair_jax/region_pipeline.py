@@ -17,7 +17,7 @@ from archrepair_jax.domains.checker import Rejected
 from archrepair_jax.domains.checker import check as check_certificate
 from archrepair_jax.domains.proof import COUNTEREXAMPLE, PROVED, Verdict, prove
 from archrepair_jax.domains.properties import Property
-from archrepair_jax.domains.sampling import inward, make_regions
+from archrepair_jax.domains.sampling import CHUNK, Regions, inward, make_regions
 from archrepair_jax.domains.vnnlib import read_vnnlib
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network, Variables
@@ -34,7 +34,7 @@ from archrepair_jax.repair.regions import (
     nearby,
     repair_regions,
 )
-from archrepair_jax.repair.survey import CHUNK, survey
+from archrepair_jax.repair.survey import survey
 from archrepair_jax.reporting import regions as reports
 from archrepair_jax.summary import environment
 from archrepair_jax.training.loop import Loop, Stopped
@@ -48,13 +48,17 @@ KEYS = {name: i for i, name in enumerate(("examples", "repair", "nearby", "held 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """A network, with what it needs to be written back, and a property; their names are short."""
+    """A network, with what it needs to be written back, its whole domain if that is known, and a property.
+
+    The names are short.
+    """
 
     network_name: str
     property_name: str
     network: Network
     variables: Variables
     header: Normalization | None
+    domain: Regions | None
     prop: Property
 
 
@@ -114,17 +118,27 @@ def read_case(settings: RegionSettings, network: str, prop: str) -> Case:
     if prop.isdecimal():
         file, short_property = folder / "vnnlib" / f"prop_{prop}.vnnlib", prop
     inputs, outputs = description.image_shape[0], description.num_classes
-    return Case(short, short_property, description, variables, header, read_vnnlib(file, inputs, outputs))
+    if settings.domain and len(settings.domain) != inputs:
+        raise InputError(f"domain has {len(settings.domain)} pairs, but {short} takes {inputs} inputs: one for each")
+    domain = whole_domain(settings, header)
+    return Case(short, short_property, description, variables, header, domain, read_vnnlib(file, inputs, outputs))
+
+
+def whole_domain(settings: RegionSettings, header: Normalization | None) -> Regions | None:
+    """What the settings say, or else the network's header."""
+    if settings.domain:
+        lower, upper = np.asarray(settings.domain).T
+    elif header:
+        lower, upper = (header.normalize(np.asarray(end)) for end in (header.minimum, header.maximum))
+    else:
+        return None
+    return make_regions(lower[None], upper[None])
 
 
 def make_problem(settings: RegionSettings, case: Case) -> RegionProblem:
-    """The case as a repair sees it; the whole domain is the one in the network's header."""
-    domain = None
-    if case.header:
-        ends = (case.header.normalize(np.asarray(end)) for end in (case.header.minimum, case.header.maximum))
-        domain = make_regions(*(end[None] for end in ends))
+    """The case as a repair sees it."""
     regions = make_regions(case.prop.lower, case.prop.upper)
-    return RegionProblem(case.network, case.variables, case.prop, regions, domain, DECISIONS[settings.decision])
+    return RegionProblem(case.network, case.variables, case.prop, regions, case.domain, DECISIONS[settings.decision])
 
 
 def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pathlib.Path) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from ml_collections import ConfigDict
 
 from archrepair_jax.domains.proof import ProofSettings
 from archrepair_jax.errors import InputError
-from archrepair_jax.repair.imitation_retraining import BEHAVIOURS, REDUCTIONS
 from archrepair_jax.repair.regions import DECISIONS, STYLES, RegionRepairSettings
-from archrepair_jax.settings import as_dataclass, one_of, within
+from archrepair_jax.settings import as_dataclass, check_retraining, check_scaling, one_of, within
 
 TASK = "regions"
 
@@ -40,6 +39,8 @@ class RegionSettings:
         cases: ``network:property`` each, instead of the two above.
         seed, seeds: each case is repaired with the seeds ``seed``, ``seed + 1``, …, ``seeds`` of them.
         out: the folder for results, unless ``--workdir`` names one.
+        domain: the lowest and the highest value of each input, in the network's own unit: where a repair is to change
+            nothing beside the regions. Left empty, it is what a ``.nnet`` file's header says.
         decision: which output decides: the ``smallest`` (ACAS Xu's scores) or the ``largest`` (logits).
         devices, steps_per_call: as for images.
         prove: whether to prove the property in the end.
@@ -56,6 +57,7 @@ class RegionSettings:
     seed: int = 0
     seeds: int = 1
     out: str = "runs/regions"
+    domain: tuple[tuple[float, ...], ...] = ()
     decision: str = "smallest"
     devices: int = 0
     steps_per_call: int = 100
@@ -94,12 +96,13 @@ def check(settings: RegionSettings) -> None:
     for name, example in (("network", "N2_9"), ("property", "8")):
         if not all(pair[name == "property"] for pair in pairs(settings)):
             raise InputError(f"{name} is empty: name one, as --config.{name}={example}")
-    repair, retraining, tuning = settings.repair, settings.repair.retraining, settings.repair.tuning
+    for pair in settings.domain:
+        if len(pair) != 2 or not pair[0] <= pair[1]:
+            raise InputError(f"domain cannot hold {pair}: write the lowest and the highest value of each input")
+    repair = settings.repair
     one_of("task", [settings.task], [TASK])
     one_of("decision", [settings.decision], DECISIONS)
     one_of("repair.style", [repair.style], STYLES)
-    one_of("repair.retraining.behaviour", [retraining.behaviour], BEHAVIOURS)
-    one_of("repair.retraining.reduce", [retraining.reduce], REDUCTIONS)
     within("seed", settings.seed, 0, 2**32 - 1)
     for name in ("seeds", "steps_per_call"):
         within(name, getattr(settings, name), 1)
@@ -111,19 +114,8 @@ def check(settings: RegionSettings) -> None:
     for name, count in dataclasses.asdict(repair.sampling).items():
         within(f"repair.sampling.{name}", count, 1)
     within("repair.sampling.starts", repair.sampling.starts, 1, repair.sampling.scan)
-    for name in ("neighbours", "steps"):
-        within(f"repair.retraining.{name}", getattr(retraining, name), 1)
-    within("repair.retraining.batch_size", retraining.batch_size, 4)
-    within("repair.retraining.temperature", retraining.temperature, 1e-6)
-    for name in ("imitate", "hold", "outside", "preferences", "margin_weight", "learning_rate"):
-        within(f"repair.retraining.{name}", getattr(retraining, name), 0)
-    within("repair.retraining.margin", retraining.margin, -1e6)
-    for name in ("neurons", "chunk"):
-        within(f"repair.tuning.{name}", getattr(tuning, name), 1)
-    for name in ("unrepaired", "broken", "fidelity"):
-        within(f"repair.tuning.{name}", getattr(tuning, name), 0)
-    for name in ("particles", "iterations", "patience"):
-        within(f"repair.tuning.swarm.{name}", getattr(tuning.swarm, name), 1)
+    check_retraining("repair.retraining", repair.retraining)
+    check_scaling("repair.tuning", repair.tuning)
     for name in ("batch_size", "max_boxes"):
         within(f"proof.{name}", getattr(settings.proof, name), 1)
     for name in ("region", "domain"):

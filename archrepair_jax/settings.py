@@ -17,7 +17,8 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.localization import LocalizationSettings
 from archrepair_jax.models import ModelSettings
 from archrepair_jax.repair import METHODS
-from archrepair_jax.repair.imitation_retraining import BEHAVIOURS, REDUCTIONS
+from archrepair_jax.repair.imitation_retraining import BEHAVIOURS, REDUCTIONS, ImitationRetrainingSettings
+from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.operations import SPATIAL, VECTOR
 from archrepair_jax.training.tuning import OPTIMIZERS, TuningSettings
@@ -131,7 +132,6 @@ def check(settings: Settings) -> None:
     """Raises InputError for names that do not exist and numbers that make no sense."""
     repair, training = settings.repair, settings.training.descent
     tuning, search = repair.tuning, repair.search
-    scaling, imitation = repair.imitation_tuning, repair.imitation_retraining
     one_of("stages", settings.stages, STAGES)
     one_of("controls", settings.controls, METHODS)
     one_of("repair.method", [repair.method], METHODS)
@@ -156,23 +156,10 @@ def check(settings: Settings) -> None:
     within("repair.budget", repair.budget, 1)
     within("repair.network_learning_rate", repair.network_learning_rate, 0)
     within("repair.recalibration_batches", repair.recalibration_batches, 0)
-    for name in ("neurons", "chunk"):
-        within(f"repair.imitation_tuning.{name}", getattr(scaling, name), 1)
-    for name in ("unrepaired", "broken", "fidelity"):
-        within(f"repair.imitation_tuning.{name}", getattr(scaling, name), 0)
-    for name in ("particles", "iterations", "patience"):
-        within(f"repair.imitation_tuning.swarm.{name}", getattr(scaling.swarm, name), 1)
-    for name in ("inertia", "cognitive", "social", "bound", "velocity", "tolerance"):
-        within(f"repair.imitation_tuning.swarm.{name}", getattr(scaling.swarm, name), 0)
-    one_of("repair.imitation_retraining.behaviour", [imitation.behaviour], BEHAVIOURS)
-    one_of("repair.imitation_retraining.reduce", [imitation.reduce], REDUCTIONS)
-    within("repair.imitation_retraining.neighbours", imitation.neighbours, 1)
-    for name in ("margin", "temperature"):
-        within(f"repair.imitation_retraining.{name}", getattr(imitation, name), 1e-6)
-    for name in ("imitate", "hold", "preferences", "margin_weight", "learning_rate"):
-        within(f"repair.imitation_retraining.{name}", getattr(imitation, name), 0)
+    check_scaling("repair.imitation_tuning", repair.imitation_tuning)
+    check_retraining("repair.imitation_retraining", repair.imitation_retraining)
     for name in ("steps", "batch_size", "outside"):
-        if getattr(imitation, name) != getattr(RepairSettings().imitation_retraining, name):
+        if getattr(repair.imitation_retraining, name) != getattr(RepairSettings().imitation_retraining, name):
             raise InputError(
                 f"repair.imitation_retraining.{name} is of no use here, where steps follow from repair.budget, batches "
                 "from repair.tuning, and no example lies outside: leave it alone"
@@ -188,6 +175,32 @@ def check(settings: Settings) -> None:
         raise InputError(f"stages is empty: name some of {', '.join(STAGES)}")
     if {"repair", "controls"} & set(settings.stages) and "localize" not in settings.stages and not repair.block:
         raise InputError("there is no block to repair: add localize to stages, or name one in repair.block")
+
+
+def check_scaling(section: str, settings: ImitationTuningSettings) -> None:
+    """As ``check``, for one section."""
+    swarm = settings.swarm
+    for name in ("neurons", "chunk"):
+        within(f"{section}.{name}", getattr(settings, name), 1)
+    for name in ("unrepaired", "broken", "fidelity"):
+        within(f"{section}.{name}", getattr(settings, name), 0)
+    for name in ("particles", "iterations", "patience"):
+        within(f"{section}.swarm.{name}", getattr(swarm, name), 1)
+    for name in ("inertia", "cognitive", "social", "bound", "velocity", "tolerance"):
+        within(f"{section}.swarm.{name}", getattr(swarm, name), 0)
+
+
+def check_retraining(section: str, settings: ImitationRetrainingSettings) -> None:
+    """As ``check``, for one section."""
+    one_of(f"{section}.behaviour", [settings.behaviour], BEHAVIOURS)
+    one_of(f"{section}.reduce", [settings.reduce], REDUCTIONS)
+    for name in ("neighbours", "steps"):
+        within(f"{section}.{name}", getattr(settings, name), 1)
+    within(f"{section}.batch_size", settings.batch_size, 4)
+    for name in ("margin", "temperature"):
+        within(f"{section}.{name}", getattr(settings, name), 1e-6)
+    for name in ("imitate", "hold", "outside", "preferences", "margin_weight", "learning_rate"):
+        within(f"{section}.{name}", getattr(settings, name), 0)
 
 
 def one_of(name: str, values: Iterable, allowed: Iterable) -> None:
