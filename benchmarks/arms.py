@@ -7,11 +7,11 @@ python benchmarks/arms.py WORKDIR "COMMAND THAT MADE IT" --out results/NAME.csv
 
 import argparse
 import csv
-import datetime
 import io
 import json
 import pathlib
-import subprocess
+
+from provenance import head
 
 
 def rows(report: dict) -> list[dict]:
@@ -54,18 +54,20 @@ def main() -> None:
     parser.add_argument("workdir", type=pathlib.Path)
     parser.add_argument("command")
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--commit", default="", help="that the code had when the run was made: this checkout's")
     parser.add_argument("--kinds", action="store_true")
     arguments = parser.parse_args()
     report = json.loads((arguments.workdir / "report.json").read_text())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     place, outcome = report["environment"], report["outcome"]
     text = io.StringIO()
     text.write(
-        f"# command: {arguments.command}\n"
-        f"# commit {commit}; {place['devices'][0]}, {place['cpu_count']} cores, jax {place['jax']}; "
-        f"seed {report['config']['seed']}; {datetime.date.today()}; "
-        f"{report['cost']['total_seconds']:.0f} seconds in all\n"
-        f"# {outcome['failing']} failing and {outcome['passing']} passing test examples; {report['outcome_line']}\n"
+        head(
+            arguments.command,
+            f"{place['devices'][0]}, {place['cpu_count']} cores, jax {place['jax']}; seed {report['config']['seed']}; "
+            f"{report['cost']['total_seconds']:.0f} seconds in all",
+            f"{outcome['failing']} failing and {outcome['passing']} passing test examples; {report['outcome_line']}",
+            commit=arguments.commit,
+        )
     )
     kinds = report["before"]["corrupted"]["by_kind"] if arguments.kinds else ()
     middle = COLUMNS.index("repair_rate")

@@ -8,17 +8,14 @@ results/corruptions.csv. The reference figures are in tests/data/corruptions_ref
 
 import argparse
 import csv
-import datetime
 import functools
-import os
 import pathlib
-import platform
-import subprocess
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
+from provenance import head, this_machine
 
 from archrepair_jax.data.corruptions import KINDS, SEVERITIES, corrupt, quantize
 from archrepair_jax.models import ModelSettings, build
@@ -97,18 +94,13 @@ def accuracy(classify, images: UInt8[np.ndarray, "N H W C"], labels: np.ndarray)
 
 def header(arguments: argparse.Namespace) -> str:
     """Where the table comes from, as comment lines."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    device = jax.devices()[0]
     sizes = f"--images {arguments.images} --scored {arguments.scored} --seed {arguments.seed}"
-    lines = [
-        f"command: python benchmarks/corruptions.py --data FOLDER {sizes}",
-        f"commit: {commit.stdout.strip() or 'none'}",
-        f"hardware: {device.device_kind}, {platform.machine()}, {os.cpu_count()} cores; jax {jax.__version__}",
-        f"date: {datetime.date.today()}; seed: {arguments.seed}",
+    return head(
+        f"python benchmarks/corruptions.py --data FOLDER {sizes}",
+        f"{this_machine()}; seed {arguments.seed}",
         f"pixel figures of {arguments.images} CIFAR-10 test images, accuracy of the first {arguments.scored};"
         " reference figures of all 10000",
-    ]
-    return "".join(f"# {line}\n" for line in lines)
+    )
 
 
 def main() -> None:

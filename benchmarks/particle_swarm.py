@@ -10,19 +10,16 @@ beside its iterations is counted with them. For one core, run it under ``taskset
 """
 
 import argparse
-import datetime
 import functools
-import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from provenance import head, this_machine
 
 from archrepair_jax.domains.properties import Property, margin
 from archrepair_jax.domains.vnnlib import read_vnnlib
@@ -115,19 +112,13 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     seconds = measure(arguments.path, arguments.samples, arguments.iterations, arguments.repeats)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    device, cores = jax.devices()[0].device_kind, f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
-    lines = [
-        f"# command: python benchmarks/particle_swarm.py --path DIR --samples {arguments.samples} "
-        f"--iterations {arguments.iterations} --repeats {arguments.repeats}",
-        f"# commit {commit}; {device} ({platform.machine()}, {cores}), jax {jax.__version__}; seed 0; "
-        f"{datetime.date.today()}",
-        "version,cpu_seconds_per_iteration,ratio_to_plain",
-        *(f"{name},{value:.4f},{value / seconds['plain']:.2f}" for name, value in seconds.items()),
-    ]
-    print("\n".join(lines))
+    rows = [f"{name},{value:.4f},{value / seconds['plain']:.2f}\n" for name, value in seconds.items()]
+    flags = f"--samples {arguments.samples} --iterations {arguments.iterations} --repeats {arguments.repeats}"
+    text = head(f"python benchmarks/particle_swarm.py --path DIR {flags}", f"{this_machine()}; seed 0")
+    text += "".join(["version,cpu_seconds_per_iteration,ratio_to_plain\n", *rows])
+    print(text, end="")
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text(text)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ python benchmarks/regions.py OUT [OUT ...] --command "COMMAND" --commit ABC1234 
 """
 
 import argparse
-import datetime
 import json
 import pathlib
+
+from provenance import head
 
 from archrepair_jax.models.exchange import write_whole
 from archrepair_jax.reporting.regions import table, verdict
@@ -14,22 +15,29 @@ from archrepair_jax.reporting.regions import table, verdict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", type=pathlib.Path, nargs="+")
+    parser.add_argument("folders", nargs="+", help="OUT, or STYLE=OUT to call what was done there by another name")
     parser.add_argument("--command", required=True)
     parser.add_argument("--commit", required=True, help="that the code had when they were made")
     parser.add_argument("--hardware", required=True, help="and what else was running on it")
+    parser.add_argument("--remark", action="append", default=[], help="a line more for the head")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
-    reports = [json.loads((folder / "report.json").read_text()) for folder in arguments.folders]
-    records = [record for report in reports for record in report["cases"]]
-    seeds = sorted({record["seed"] for record in records})
-    head = [
-        f"command: {arguments.command}",
-        f"commit {arguments.commit}; {arguments.hardware}, jax {reports[0]['environment']['jax']}; "
-        f"seeds {', '.join(map(str, seeds))}; {datetime.date.today()}",
-        f"{verdict(records)} Seconds are without compilation.",
+    named = [folder.rpartition("=")[::2] for folder in arguments.folders]
+    reports = [json.loads((pathlib.Path(folder) / "report.json").read_text()) for _, folder in named]
+    records = [
+        record | {"style": name or record["style"]}
+        for (name, _), report in zip(named, reports, strict=True)
+        for record in report["cases"]
     ]
-    write_whole(arguments.out, ("".join(f"# {line}\n" for line in head) + table(records)).encode())
+    seeds = sorted({record["seed"] for record in records})
+    text = head(
+        arguments.command,
+        f"{arguments.hardware}, jax {reports[0]['environment']['jax']}; seeds {', '.join(map(str, seeds))}",
+        f"{verdict(records)} Seconds are without compilation.",
+        *arguments.remark,
+        commit=arguments.commit,
+    )
+    write_whole(arguments.out, (text + table(records)).encode())
     print(arguments.out.read_text(), end="")
 
 

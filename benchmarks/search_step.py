@@ -8,16 +8,13 @@ timed in turns, so that whatever else the machine does falls on all of them; the
 """
 
 import argparse
-import datetime
-import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import time
 
 import jax
 import numpy as np
+from provenance import head, this_machine
 
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import block_variables
@@ -82,19 +79,13 @@ def main() -> None:
     arguments = parser.parse_args()
     seconds = measure(arguments.block, arguments.batch, arguments.repeats)
     plain = seconds["plain training step"]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    device = jax.devices()[0].device_kind
-    lines = [
-        f"# command: python benchmarks/search_step.py --block {arguments.block} --batch {arguments.batch} "
-        f"--repeats {arguments.repeats}",
-        f"# commit {commit}; {device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}; seed 0; "
-        f"{datetime.date.today()}",
-        "step,median_seconds,ratio_to_plain",
-        *(f"{name.replace(',', '')},{value:.4f},{value / plain:.2f}" for name, value in seconds.items()),
-    ]
-    print("\n".join(lines))
+    rows = [f"{name.replace(',', '')},{value:.4f},{value / plain:.2f}\n" for name, value in seconds.items()]
+    flags = f"--block {arguments.block} --batch {arguments.batch} --repeats {arguments.repeats}"
+    text = head(f"python benchmarks/search_step.py {flags}", f"{this_machine()}; seed 0")
+    text += "".join(["step,median_seconds,ratio_to_plain\n", *rows])
+    print(text, end="")
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text(text)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ class Block(nn.Module):
 
     def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
         """The part that a repair may replace."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say what a repair may replace")
 
     def join(self, x: Float[Array, "B ..."], branch: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
         """What surrounds the branch and survives its replacement; by default nothing."""

@@ -18,6 +18,7 @@ from flax import traverse_util
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings
+from archrepair_jax.models.exchange import write_whole
 from archrepair_jax.models.network import Network, Variables
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -195,9 +196,4 @@ def save_variables(path: str | os.PathLike, variables: Variables) -> None:
     if path.suffix != ".safetensors":
         raise InputError(f"cannot save variables as {path}; give a name that ends in .safetensors")
     flat = traverse_util.flatten_dict(variables, sep="/")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in flat.items()}))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in flat.items()}))

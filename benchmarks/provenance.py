@@ -1,0 +1,28 @@
+"""Where a table comes from: the comment lines at the head of every file in results/."""
+
+import datetime
+import os
+import pathlib
+import platform
+import subprocess
+
+import jax
+
+
+def head(command: str, hardware: str, *more: str, commit: str = "") -> str:
+    """Comment lines: the command, the commit (this checkout's, unless another one is named), the hardware, the day."""
+    commit = commit or checkout()
+    lines = f"command: {command}", f"commit {commit}; {hardware}; {datetime.date.today()}", *more
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def checkout() -> str:
+    """The commit of this checkout, with a word on changes that it does not hold."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty= with uncommitted changes"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "none"
+
+
+def this_machine() -> str:
+    """The device, the cores that this process may use, and JAX's version."""
+    cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
+    return f"{jax.devices()[0].device_kind} ({platform.machine()}, {cores}), jax {jax.__version__}"
