@@ -15,7 +15,7 @@ from archrepair_jax.benchmark.metrics import violation_bound
 from archrepair_jax.domains.certificate import make_certificate, write_certificate
 from archrepair_jax.domains.checker import Rejected
 from archrepair_jax.domains.checker import check as check_certificate
-from archrepair_jax.domains.proof import COUNTEREXAMPLE, PROVED, Verdict, prove
+from archrepair_jax.domains.proof import COUNTEREXAMPLE, OPEN, PROVED, Verdict, prove
 from archrepair_jax.domains.properties import Property
 from archrepair_jax.domains.sampling import CHUNK, Regions, inward, make_regions
 from archrepair_jax.domains.vnnlib import read_vnnlib
@@ -86,7 +86,11 @@ def run(
     """
     devices = choose_devices(settings.devices)
     check_batch(settings.repair.retraining.batch_size // 4, devices, "a quarter of repair.retraining.batch_size")
+    check_batch(settings.repair.retraining.cells, devices, "repair.retraining.cells")
     cases = [read_case(settings, *pair) for pair in pairs(settings)]
+    names = [f"{case.network_name}-{case.property_name}" for case in cases]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two cases are called {twice[0]}, and would share its files: name files or cases apart")
     work = WorkFolder(workdir, what_matters(settings))
     loop = Loop(devices, progress, stopping, steps_per_call=settings.steps_per_call)
     records, seeds = [], range(settings.seed, settings.seed + settings.seeds)
@@ -157,26 +161,36 @@ def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pat
         spent[stage]["compile_seconds"] += clock.compile_seconds
         return result
 
-    def attempt() -> Attempt:
-        return timed("proof", try_to_prove, settings, network, variables, case.prop, loop)
+    def attempt(boxes: int) -> Attempt:
+        return timed("proof", try_to_prove, settings, network, variables, case.prop, loop, boxes)
 
     network, variables, rounds, details = case.network, case.variables, [], {}
     negatives, positives = timed("repair", examples, problem, sampling, keys["examples"])
-    repair_set = negatives
-    proof = None if len(negatives.tags) else attempt()  # where samples find nothing, a proof may
+    repair_set, most, learns = negatives, settings.proof.max_boxes, settings.repair.style != "tuning"
+    proof = None if len(negatives.tags) else attempt(most)  # where samples find nothing, a proof may
+    slow = certain = False
     for number in range(settings.proof_rounds + 1):
-        if proof and not proof.counterexample:
-            break
         if proof:
+            slow = proof.status == OPEN and bool(rounds) and learns and not certain
+            certain = certain or slow
+            if not (slow or proof.counterexample):
+                break
+        if proof and proof.counterexample:
             key = jax.random.fold_in(keys["nearby"], number)
             found = timed("repair", nearby, problem, network, variables, proof.counterexample, sampling, key)
             negatives = joined(found, negatives)
             repair_set = repair_set if len(repair_set.tags) else negatives
         key, start = jax.random.fold_in(keys["repair"], number), (network, variables) if rounds else None
-        repair = timed("repair", repair_regions, problem, negatives, positives, settings.repair, key, loop, start)
-        network, variables, negatives = repair.network, repair.variables, repair.negatives
+        arguments = problem, negatives, positives, settings.repair, key, loop, start, certain
+        repair = timed("repair", repair_regions, *arguments)
         rounds, details = rounds + repair.rounds, details | repair.details
-        proof = attempt() if repair.clean else Attempt(COUNTEREXAMPLE, reason="found by sampling")
+        if repair.clean or not slow:  # what was only slow to prove is not given up for something wrong
+            network, variables, negatives = repair.network, repair.variables, repair.negatives
+        if repair.clean or slow:
+            hasty = learns and not certain and number < settings.proof_rounds
+            proof = attempt(min(settings.patience, most) if hasty else most)
+        else:
+            proof = Attempt(COUNTEREXAMPLE, reason="found by sampling")
 
     repaired = network, variables
     judged = timed("judgement", judge, settings, problem, repaired, repair_set, keys)
@@ -206,19 +220,19 @@ def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pat
 
 
 def try_to_prove(
-    settings: RegionSettings, network: Network, variables: Variables, prop: Property, loop: Loop
+    settings: RegionSettings, network: Network, variables: Variables, prop: Property, loop: Loop, max_boxes: int
 ) -> Attempt:
     """A proof, or why there is none."""
 
     def report(looked_at: int, waiting: int) -> None:
-        loop.report("proof", looked_at, settings.proof.max_boxes, f"{waiting} boxes waiting")
+        loop.report("proof", looked_at, max_boxes, f"{waiting} boxes waiting")
         if loop.stopping():
             raise Stopped("proof: stopped")
 
     if not settings.prove:
         return Attempt(NOT_TRIED)
     try:
-        verdict = prove(network, variables, prop, settings.proof, report)
+        verdict = prove(network, variables, prop, dataclasses.replace(settings.proof, max_boxes=max_boxes), report)
     except InputError as error:
         return Attempt(NO_BOUNDS, reason=str(error))
     counterexample = None if verdict.counterexample is None else rounded(prop, verdict)
@@ -227,10 +241,9 @@ def try_to_prove(
 
 def rounded(prop: Property, verdict: Verdict) -> Samples:
     """A proof's counter-example in float32, inside the region that it violates."""
-    x = verdict.counterexample
-    region = np.flatnonzero(((prop.lower <= x) & (x <= prop.upper)).all(-1))[:1]
+    region = np.array([verdict.region])
     lower, upper = inward(prop.lower[region], prop.upper[region])
-    return Samples(np.clip(np.float32(x), lower, upper), region)
+    return Samples(np.clip(np.float32(verdict.counterexample), lower, upper), region)
 
 
 def judge(

@@ -45,6 +45,8 @@ class RegionSettings:
         devices, steps_per_call: as for images.
         prove: whether to prove the property in the end.
         check: whether to have a proof's certificate checked at once.
+        patience: boxes that a proof may make until the network is retrained once more, to be easier to prove: with
+            bounds in the loss, which takes longer than all other rounds and costs some decisions.
         proof_rounds: how often a proof's counter-example goes back into the repair.
         repair, proof, survey: see there.
     """
@@ -63,6 +65,7 @@ class RegionSettings:
     steps_per_call: int = 100
     prove: bool = True
     check: bool = True
+    patience: int = 150_000
     proof_rounds: int = 5
     repair: RegionRepairSettings = RegionRepairSettings()
     proof: ProofSettings = ProofSettings()
@@ -104,7 +107,7 @@ def check(settings: RegionSettings) -> None:
     one_of("decision", [settings.decision], DECISIONS)
     one_of("repair.style", [repair.style], STYLES)
     within("seed", settings.seed, 0, 2**32 - 1)
-    for name in ("seeds", "steps_per_call"):
+    for name in ("seeds", "steps_per_call", "patience"):
         within(name, getattr(settings, name), 1)
     within("proof_rounds", settings.proof_rounds, 0)
     within("repair.rounds", repair.rounds, 1)

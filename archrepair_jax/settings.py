@@ -158,11 +158,11 @@ def check(settings: Settings) -> None:
     within("repair.recalibration_batches", repair.recalibration_batches, 0)
     check_scaling("repair.imitation_tuning", repair.imitation_tuning)
     check_retraining("repair.imitation_retraining", repair.imitation_retraining)
-    for name in ("steps", "batch_size", "outside"):
+    for name in ("steps", "batch_size", "outside", "certainty", "cells"):
         if getattr(repair.imitation_retraining, name) != getattr(RepairSettings().imitation_retraining, name):
             raise InputError(
                 f"repair.imitation_retraining.{name} is of no use here, where steps follow from repair.budget, batches "
-                "from repair.tuning, and no example lies outside: leave it alone"
+                "from repair.tuning, no example lies outside, and no proof follows: leave it alone"
             )
     within("repair.guard.clean_drop", repair.guard.clean_drop, 0, 1)
     for name in ("hidden", "warmup_steps", "steps", "projection_steps", "alpha_learning_rate", "alpha_weight_decay"):
@@ -194,12 +194,12 @@ def check_retraining(section: str, settings: ImitationRetrainingSettings) -> Non
     """As ``check``, for one section."""
     one_of(f"{section}.behaviour", [settings.behaviour], BEHAVIOURS)
     one_of(f"{section}.reduce", [settings.reduce], REDUCTIONS)
-    for name in ("neighbours", "steps"):
+    for name in ("neighbours", "steps", "cells"):
         within(f"{section}.{name}", getattr(settings, name), 1)
     within(f"{section}.batch_size", settings.batch_size, 4)
     for name in ("margin", "temperature"):
         within(f"{section}.{name}", getattr(settings, name), 1e-6)
-    for name in ("imitate", "hold", "outside", "preferences", "margin_weight", "learning_rate"):
+    for name in ("imitate", "hold", "outside", "preferences", "margin_weight", "certainty", "learning_rate"):
         within(f"{section}.{name}", getattr(settings, name), 0)
 
 

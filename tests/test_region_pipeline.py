@@ -111,6 +111,19 @@ def test_without_bounds_it_is_repaired_and_the_proof_says_why_not(files):
     assert list(tiny.out.glob("*.onnx")) and tiny.case["fidelity"]["domain"] is None
 
 
+def test_a_domain_can_be_named_where_the_file_names_none(files):
+    tiny = files("gelu")
+    assert tiny.run("--config.domain=((-2.0, 2.0), (-2.0, 2.0))")[0] == 0
+    assert tiny.case["fidelity"]["domain"] > 0.9 and tiny.case["fidelity"]["domain_samples"] == 10_000
+
+
+def test_what_takes_too_long_to_prove_is_made_easier(files):
+    tiny = files()
+    assert tiny.run("--config.patience=2", "--config.repair.retraining.certainty=1.0")[0] == 0
+    assert tiny.case["rounds"][-1]["certain"] and not tiny.case["rounds"][0]["certain"]
+    assert tiny.case["status"] == "repaired" and tiny.case["proof"]["status"] == "proved"
+
+
 def test_a_proof_that_takes_too_long_says_so(files):
     tiny = files()
     assert tiny.run("--config.proof.max_boxes=2")[0] == 0
@@ -128,6 +141,9 @@ def test_a_proof_that_takes_too_long_says_so(files):
         (["--config.decision=smalest"], "did you mean smallest?"),
         (["--config.survey.doubt=0.0"], "survey.doubt=0.0 is out of range"),
         (["--config.repair.sampling.starts=50000"], "repair.sampling.starts=50000 is out of range"),
+        (["--config.repair.retraining.margin=0.0"], "repair.retraining.margin=0.0 is out of range"),
+        (["--config.domain=((0.0, 1.0),)"], "domain has 1 pairs, but tiny takes 2 inputs"),
+        (["--config.domain=((0.0, 1.0), (1.0, 0.0))"], "domain cannot hold (1.0, 0.0)"),
         (["--config.repair.retrainin.steps=3"], "no key 'retrainin': did you mean 'retraining'?"),
     ],
 )

@@ -19,22 +19,23 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from archrepair_jax.domains.properties import Property
+from archrepair_jax.domains.sampling import Cells
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.layers import Head
 from archrepair_jax.models.mlp import ACTIVATIONS, Layer
 from archrepair_jax.models.network import Network, Variables
 
 UNIT = 2.0**-53
-TINY = 2.0**-1000  # keeps a quotient of two zeros from being no number
+TINY = 2.0**-126  # keeps a quotient of two zeros from being no number
 LEAK = 0.01  # the slope of jax.nn.leaky_relu
 FUNCTION_ERROR = 1e-12  # by which tanh and sigmoid, and their slopes, may be off (they are off by some 1e-16)
 
 
 class Affine(NamedTuple):
-    """One affine layer, ``weight @ h + bias``, in float64."""
+    """One affine layer, ``weight @ h + bias``."""
 
     weight: Float[Array, "N M"]
     bias: Float[Array, "N"]
@@ -63,9 +64,10 @@ class Linear(NamedTuple):
 
 
 def chain(network: Network, variables: Variables) -> tuple[tuple[Affine, ...], str]:
-    """A network's affine layers, and the name of the activation between them.
+    """A network's affine layers, in its variables' precision, and the name of the activation between them.
 
-    Raises InputError, naming the block or the activation, for a network that is no chain of them.
+    For sound bounds they have to become float64. Raises InputError, naming the block or the activation, for a network
+    that is no chain of them.
     """
     layers, activations = [], []
     for name, module in network.blocks:
@@ -74,7 +76,7 @@ def chain(network: Network, variables: Variables) -> tuple[tuple[Affine, ...], s
         if isinstance(module, Layer):
             activations.append(module.activation)
         own = variables["params"][name]["linear"]
-        layers.append(Affine(*(np.asarray(leaf, np.float64) for leaf in (own["kernel"].T, own["bias"]))))
+        layers.append(Affine(own["kernel"].T, own["bias"]))
     for activation in activations:
         if activation not in ENCLOSURES:
             raise InputError(f"no proof for the activation {activation}: bounds exist for {', '.join(ENCLOSURES)}")
@@ -117,7 +119,7 @@ def linear_bounds(
     upper: Float[Array, "B D"],
     rows: Float[Array, "B M K"],
 ) -> Linear:
-    """Linear bounds of ``rows @ y`` on boxes, where ``y`` are the network's outputs; everything in float64."""
+    """Linear bounds of ``rows @ y`` on boxes, where ``y`` are the network's outputs; sound if all is float64."""
     gamma = rounding(layers)
     largest = jnp.maximum(jnp.abs(lower), jnp.abs(upper))  # of each layer's inputs
     enclosures: list[Enclosure] = []
@@ -190,3 +192,15 @@ def outputs(layers: tuple[Affine, ...], activation: str, x: Float[Array, "... D"
     for layer in layers[:-1]:
         x = ACTIVATIONS[activation](x @ layer.weight.T + layer.bias)
     return x @ layers[-1].weight.T + layers[-1].bias
+
+
+def certain_slack(network: Network, variables: Variables, prop: Property, cells: Cells) -> Float[Array, "C"]:
+    """What ``properties.margin`` is at least on whole cells; sound if all is float64.
+
+    Differentiable in the variables, so that a network can learn to be easy to prove. Raises InputError as ``chain``.
+    """
+    layers, activation = chain(network, variables)
+    rows, bound = (jnp.asarray(part, cells.lower.dtype)[cells.tags] for part in (prop.matrix, prop.bound))
+    rows = rows.reshape(len(rows), -1, rows.shape[-1])
+    least, _ = interval(linear_bounds(layers, activation, cells.lower, cells.upper, rows), cells.lower, cells.upper)
+    return (least.reshape(bound.shape) - bound).max(-1).min(-1)

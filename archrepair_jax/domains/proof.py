@@ -67,7 +67,7 @@ class Verdict:
         child: [N], the first of the two boxes that a box was split into (the other one follows it); -1 where there are
             none, because the box was found safe or was not decided.
         looked_at: how many boxes were bounded.
-        counterexample: [D] float64, an unsafe input, or None.
+        counterexample: [D] float64, an unsafe input, or None; and ``region``, whose property it violates.
     """
 
     status: str
@@ -75,6 +75,7 @@ class Verdict:
     child: Int[np.ndarray, "N"]
     looked_at: int
     counterexample: Float[np.ndarray, "D"] | None
+    region: int | None
 
 
 class Look(NamedTuple):
@@ -101,6 +102,7 @@ def prove(
     has no bounds.
     """
     layers, activation = chain(network, variables)
+    layers = jax.tree.map(lambda array: np.asarray(array, np.float64), layers)
     with ThreadPoolExecutor() as pool:
         look = functools.partial(look_at_many, pool, layers, activation, settings.batch_size, prop)
         return search(look, prop, settings, report)
@@ -112,12 +114,13 @@ def search(
     """The branch and bound itself."""
     made, parents, waiting = [roots(prop)], [], collections.deque()
     waiting.append(made[0])
-    count, looked_at, status, counterexample = len(made[0].region), 0, PROVED, None
+    count, looked_at, status, counterexample, region = len(made[0].region), 0, PROVED, None, None
     while waiting:
         chosen = take(waiting, BATCHES * settings.batch_size)
         size, found = len(chosen.region), look(chosen)
         if (found.margin <= 0).any():
-            status, counterexample = COUNTEREXAMPLE, found.worst[found.margin.argmin()]
+            status, at = COUNTEREXAMPLE, found.margin.argmin()
+            counterexample, region = found.worst[at], int(chosen.region[at])
             break
         if count >= settings.max_boxes and not found.safe.all():
             status = OPEN
@@ -140,7 +143,7 @@ def search(
     child = np.full(count, -1)
     for parent, first in parents:
         child[parent] = first
-    return Verdict(status, joined(made), child, looked_at, counterexample)
+    return Verdict(status, joined(made), child, looked_at, counterexample, region)
 
 
 def roots(prop: Property) -> Boxes:

@@ -1,4 +1,4 @@
-"""Inputs from a property's regions: uniform ones, and a search for those on the verge of being unsafe."""
+"""Inputs from a property's regions: uniform ones, a search for those on the verge of being unsafe, and small boxes."""
 
 import functools
 
@@ -14,6 +14,7 @@ from archrepair_jax.training.batches import Samples
 
 REACH = 0.2, 0.002  # of a box's width, the first steps of ``seek``: wide valleys want the large ones, narrow the small
 CHUNK = 5_000  # inputs that pass through a network together; few enough for a CPU's cache
+WIDTHS = 0.03, 0.25  # shares of a region's width, about those of the boxes in which a proof ends
 SHRINK = 0.85  # what each step is of the one before
 
 
@@ -33,6 +34,14 @@ class Regions(struct.PyTreeNode):
     share: Float[Array, "R"]
 
 
+class Cells(struct.PyTreeNode):
+    """C small boxes inside regions; the tag is the region."""
+
+    lower: Float[Array, "C D"]
+    upper: Float[Array, "C D"]
+    tags: Int[Array, "C"]
+
+
 def make_regions(lower: Float[np.ndarray, "R D"], upper: Float[np.ndarray, "R D"]) -> Regions:
     """Of float64 corners. Boxes that all lack volume share alike."""
     volume = np.prod(np.asarray(upper) - lower, axis=-1)
@@ -49,6 +58,18 @@ def draw(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
     lower, upper = regions.lower[region], regions.upper[region]
     x = lower + jax.random.uniform(key, lower.shape) * (upper - lower)
     return Samples(jnp.clip(x, lower, upper), region)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def draw_cells(regions: Regions, key: PRNGKeyArray, count: int) -> Cells:
+    """``count`` cells around uniform inputs; of each width the logarithm is uniform in ``WIDTHS`` of the region's."""
+    centre_key, key = jax.random.split(key)
+    centre = draw(regions, centre_key, count)
+    lower, upper = regions.lower[centre.tags], regions.upper[centre.tags]
+    least, most = (jnp.log(share) for share in WIDTHS)
+    reach = jnp.exp(jax.random.uniform(key, lower.shape, minval=least, maxval=most)) * (upper - lower) / 2
+    corners = jnp.maximum(centre.inputs - reach, lower), jnp.minimum(centre.inputs + reach, upper)
+    return Cells(*corners, centre.tags)
 
 
 @functools.partial(jax.jit, static_argnames="count")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from archrepair_jax.domains.sampling import Cells
 from archrepair_jax.training.batches import Samples
 
 
@@ -22,10 +23,13 @@ class Specification:
         slack: ``slack(context, tags [B], y [B, K]) -> [B]``, how far outputs are from being wrong; wrong where it is
             not positive. ``context`` is a pytree of arrays (a property), ``tags`` say what applies to each example (its
             region, its label).
+        certain: ``certain(network, variables, context, cells) -> [C]``, what the slack is at least on whole cells;
+            None where nobody knows.
         sign: 1 if the largest output is the network's decision, which a repair should keep; -1 if the smallest is.
     """
 
     slack: Callable[[Any, Int[Array, "B"], Float[Array, "B K"]], Float[Array, "B"]]
+    certain: Callable[..., Float[Array, "C"]] | None = None
     sign: int = 1
 
     def decide(self, y: Float[Array, "B K"]) -> Int[Array, "B"]:
@@ -41,12 +45,14 @@ class Cases(struct.PyTreeNode):
         positives: what it gets right, of the same kind.
         outside: anything else whose decisions are to be kept; their tags are not looked at.
         context: what the specification reads, the same for all.
+        cells: where the slack is to be certain, so that it can be proved; None where it need not be.
     """
 
     negatives: Samples
     positives: Samples
     outside: Samples
     context: Any
+    cells: Cells | None = None
 
 
 def label_slack(context: None, labels: Int[Array, "B"], y: Float[Array, "B K"]) -> Float[Array, "B"]:

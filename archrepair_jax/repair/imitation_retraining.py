@@ -4,7 +4,9 @@ al. 2023).
 Every negative gets a fixed target, made of the positives whose behaviour in the original network is nearest to its own.
 BIRDNN's loss has two terms, negatives to their targets and positives to what they were. Ours adds examples from outside
 the region, which otherwise pays for the repair; the original's preferences among decisions, because outputs that differ
-by very little may decide differently; and a margin, because a repair on samples is to hold between them too.
+by very little may decide differently; and a margin, because a repair on samples is to hold between them too. For what
+is hard to prove there is one more: linear bounds on small boxes (cells), as in certified training (CROWN-IBP, Zhang et
+al. 2020), so that the margin is not only there but shows.
 """
 
 import dataclasses
@@ -20,6 +22,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from sklearn.neighbors import NearestNeighbors
 
+from archrepair_jax.domains.sampling import Cells
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.imitation import Cases, Samples, Specification
@@ -50,6 +53,8 @@ class ImitationRetrainingSettings:
         preferences: beside the squared distance, what is kept weighs so much times the KL divergence of the softmax
             of outputs divided by a temperature, times its square.
         temperature: in margins; about the difference between outputs that decides.
+        certainty: weight of what cells lack of a certain margin, in the outputs' unit, if there are any.
+        cells: how many of them a step looks at, over all devices; each costs as much as a hundred examples.
         steps, learning_rate: of Adam, along a cosine to zero.
         batch_size: over all devices: one quarter negatives, one quarter positives, the other half outside.
     """
@@ -64,6 +69,8 @@ class ImitationRetrainingSettings:
     margin_weight: float = 0.01
     preferences: float = 800.0
     temperature: float = 0.16
+    certainty: float = 0.003
+    cells: int = 32
     steps: int = 600
     learning_rate: float = 2e-4
     batch_size: int = 2_048
@@ -85,6 +92,7 @@ class Lessons(struct.PyTreeNode):
     positives: Lesson
     outside: Lesson
     context: Any
+    cells: Cells | None
     margin: Float[Array, ""]  # in the outputs' unit
     emphasis: tuple[Float[Array, ""], Float[Array, ""]]  # multiplies the weights of positives and of outside
     key: PRNGKeyArray
@@ -143,6 +151,7 @@ def make_lessons(
         lesson(cases.positives, own[1]),
         lesson(cases.outside, own[2]),
         cases.context,
+        cases.cells,
         jnp.float32(settings.margin * median),
         jax.tree.map(jnp.float32, emphasis),
         key,
@@ -209,10 +218,13 @@ def retraining_step(
     last = len(network.blocks)
     middle = last - BEHAVIOURS[settings.behaviour]
 
+    def some_of(pool: Any, key: PRNGKeyArray, size: int) -> Any:
+        chosen = share(jax.random.randint(key, (size,), 0, len(pool.tags)))
+        return jax.tree.map(lambda array: array[chosen], pool)
+
     def batch(lesson: Lesson, key: PRNGKeyArray, size: int) -> Lesson:
         """This device's part; drawn with replacement, as permuting a large pool would cost more than the step."""
-        chosen = share(jax.random.randint(key, (size,), 0, len(lesson.tags)))
-        part = jax.tree.map(lambda array: array[chosen], lesson)
+        part = some_of(lesson, key, size)
         return part.replace(inputs=scaled(part.inputs))
 
     def terms(trained: Variables, lesson: Lesson, temperature: Float[Array, ""]) -> tuple[Array, Array, Array]:
@@ -229,8 +241,9 @@ def retraining_step(
         kinds, some = (lessons.negatives, lessons.positives, lessons.outside), len(lessons.outside.tags) > 0
         quarter = settings.batch_size // 4
         sizes = (quarter, quarter, 2 * quarter) if some else (2 * quarter, 2 * quarter, 0)
-        keys = jax.random.split(jax.random.fold_in(lessons.key, state.step), 3)
-        negatives, positives, outside = map(batch, kinds, keys, sizes)
+        own_key = jax.random.fold_in(lessons.key, state.step)
+        negatives, positives, outside = map(batch, kinds, jax.random.split(own_key, 3), sizes)
+        cells = lessons.cells and some_of(lessons.cells, jax.random.fold_in(own_key, 3), settings.cells)
 
         temperature = settings.temperature * lessons.margin
         hold, keep = lessons.emphasis[0] * settings.hold, lessons.emphasis[1] * settings.outside
@@ -245,6 +258,9 @@ def retraining_step(
             if some:
                 away, divergence, _ = terms(trained, outside, temperature)
                 loss += keep * (away + settings.preferences * divergence)
+            if lessons.cells is not None:
+                slack = specification.certain(network, trained, lessons.context, cells)
+                loss += settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
             return loss
 
         loss, gradients = mean(jax.value_and_grad(objective)(state.params))

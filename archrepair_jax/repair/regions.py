@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from archrepair_jax.domains.bounds import certain_slack
 from archrepair_jax.domains.properties import Property, margin
-from archrepair_jax.domains.sampling import Regions, scan, seek, uniform
+from archrepair_jax.domains.sampling import Regions, draw_cells, scan, seek, uniform
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.imitation import Cases, Samples, Specification
@@ -29,7 +30,8 @@ from archrepair_jax.training.loop import Loop
 
 FIDELITY_CHUNKS = 20  # of sampling.CHUNK inputs, to see what a round has kept
 STYLES = ("retraining", "tuning", "combined")
-DECISIONS = {"smallest": Specification(margin, sign=-1), "largest": Specification(margin)}  # which output decides
+CELLS = 50_000  # small boxes to learn from, where that is wanted
+DECISIONS = {name: Specification(margin, certain_slack, sign) for name, sign in (("smallest", -1), ("largest", 1))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,8 @@ class RegionRepair:
         network, variables: the repaired one.
         negatives: all violations that were repaired, the original's and those that rounds left.
         clean: whether the last search found no violation.
-        rounds: JSON, one entry a round: its style, and how many violations were found after it.
+        rounds: JSON, one entry a round: its style, whether bounds were a part of the loss, and how many violations
+            were found after it.
         details: JSON: what decided the style.
     """
 
@@ -195,12 +198,15 @@ def repair_regions(
     key: PRNGKeyArray,
     loop: Loop,
     start: tuple[Network, Variables] | None = None,
+    certain: bool = False,
 ) -> RegionRepair:
     """Rounds of imitation until a search finds no violation and enough decisions are kept.
 
     Args:
         negatives, positives: what to begin with, see ``examples``.
         start: where to begin, the original by default.
+        certain: whether retraining is to make the property easy to prove: bounds on small boxes become a part of the
+            loss. Needs a network that has bounds.
     """
     sampling, order = settings.sampling, np.random.default_rng(np.asarray(jax.random.key_data(key)))
     outside = (
@@ -208,6 +214,7 @@ def repair_regions(
         if problem.domain
         else take(positives, slice(0))
     )
+    cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS) if certain else None
     network, variables = start or (problem.network, problem.variables)
     within = settings.retraining.margin * np.median(margins(problem, problem.network, problem.variables, positives))
     rounds, details, style, clean, emphasis = [], {}, settings.style, False, (1.0, 1.0)
@@ -217,11 +224,12 @@ def repair_regions(
             sized(positives, sampling.positives, order),
             jax.device_get(outside),
             problem.prop,
+            cells,
         )
         if settings.style == "combined":
             details["concentration"] = details.get("concentration") or concentration(problem, cases, settings.tuning)
             few = details["concentration"] >= settings.concentration
-            style = "tuning" if few and number == 1 else "retraining"
+            style = "tuning" if few and number == 1 and not certain else "retraining"
         own_key = jax.random.fold_in(key, number)
         if style == "tuning":
             arguments = problem.network, problem.variables, cases, problem.specification, settings.tuning, own_key
@@ -243,12 +251,18 @@ def repair_regions(
         found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
         left = margins(problem, network, variables, found)
         kept = fidelity(problem, network, variables, jax.random.fold_in(own_key, 2))
-        told = {"style": style, "violations_found": int((left <= 0).sum()), "least_margin": float(left.min())}
+        told = {
+            "style": style,
+            "certain": certain,
+            "violations_found": int((left <= 0).sum()),
+            "least_margin": float(left.min()),
+        }
         rounds.append({**told, "fidelity": kept, "emphasis": emphasis})
         wanted = settings.fidelity_region, settings.fidelity_domain
         poor = [share is not None and share < want for share, want in zip(kept, wanted, strict=True)]
         clean = bool((left > 0).all())
-        if clean and (style == "tuning" or (number >= settings.hardening and not any(poor))):
+        enough = 1 if certain else settings.hardening
+        if clean and (style == "tuning" or (number >= enough and not any(poor))):
             break
         emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
         negatives = joined(take(found, left <= within), negatives)

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archrepair_jax.domains import bounds
+from archrepair_jax.domains.properties import make_property, margin
+from archrepair_jax.domains.sampling import draw_cells, make_regions
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.mlp import mlp
@@ -27,6 +29,7 @@ def box(seed, width):
 def bounded(activation, seed, width):
     net = network(activation)
     layers, name = bounds.chain(net, net.init(jax.random.key(seed)))
+    layers = jax.tree.map(lambda array: np.asarray(array, np.float64), layers)
     lower, upper = box(seed, width)
     rows = np.broadcast_to([[1.0, -1.0, 0.0], [0.0, 1.0, 2.0]], (4, 2, 3))
     with jax.enable_x64(True):
@@ -48,6 +51,7 @@ def test_what_a_network_computes_lies_within_its_bounds(activation, seed, width)
     assert (y >= least[:, None]).all() and (y <= greatest[:, None]).all()
     line = np.einsum("bmd,bpd->bpm", linear.matrix, x) + linear.offset[:, None]
     assert (abs(y - line) <= linear.radius[:, None] + 1e-15).all()
+    assert (linear.blame >= 0).all() and (linear.blame.sum(-1) <= linear.radius * (1 + 1e-9)).all()
     if width == 0:
         assert (greatest - least < 1e-9).all()
 
@@ -64,6 +68,21 @@ def test_rounding_cannot_hide_the_exact_value_at_a_point(seed):
     exact = [sum(fractions.Fraction(w) * x for w, x in zip(row, h, strict=True)) for row in rows[0]]
     for value, low, high in zip(exact, np.asarray(least[0]), np.asarray(greatest[0]), strict=True):
         assert fractions.Fraction(float(low)) <= value <= fractions.Fraction(float(high))
+
+
+@pytest.mark.parametrize("activation", list(bounds.ENCLOSURES))
+def test_no_input_of_a_cell_has_less_than_its_certain_slack(activation):
+    net = network(activation)
+    variables = net.init(jax.random.key(1))
+    unsafe = [(np.array([[1.0, -1.0, 0.0], [0.0, 1.0, 2.0]]), np.zeros(2)), (np.array([[0.0, 0.0, 1.0]]), np.ones(1))]
+    prop = make_property([((-np.ones(2), np.ones(2)), unsafe)])
+    cells = draw_cells(make_regions(prop.lower, prop.upper), jax.random.key(2), 50)
+    certain = bounds.certain_slack(net, variables, prop, cells)
+    share = np.random.default_rng(0).uniform(0, 1, (300, 50, 2))
+    x = np.float32(cells.lower + share * (cells.upper - cells.lower)).reshape(-1, 2)
+    slack = margin(prop, np.zeros(len(x), int), net.apply(variables, x)).reshape(300, 50)
+    assert (slack.min(0) >= certain - 1e-5).all()
+    assert (slack.min(0) - certain < 0.5 * np.ptp(slack)).all(), "it says something"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_every_part_of_a_disjunction_is_proved():
     first, second = (np.array([[1.0, 0.0]]), np.array([LEAST - 0.1])), (np.array([[1.0, 0.0]]), np.array([LEAST + 0.1]))
     both = make_property([(BOX, [first, second])])
     assert prove(NETWORK, VARIABLES, both).status == proof.COUNTEREXAMPLE
+    overlapping = make_property([(BOX, [first]), (BOX, [second])])
+    assert prove(NETWORK, VARIABLES, overlapping).region == 1
     small = (BOX[0], BOX[0])
     regions = make_property([(small, [first]), (BOX, [first, first])])
     assert prove(NETWORK, VARIABLES, regions).status == proof.PROVED

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archrepair_jax.domains.properties import make_property, margin
-from archrepair_jax.domains.sampling import inward, make_regions, seek, uniform
+from archrepair_jax.domains.sampling import draw_cells, inward, make_regions, seek, uniform
 from archrepair_jax.domains.vnnlib import read_vnnlib
 from archrepair_jax.models.nnet import read_nnet
 
@@ -23,6 +23,17 @@ def test_float32_ends_lie_inside(low, width):
         assert inner_lower.astype(float) >= lower and inner_upper.astype(float) <= upper
     else:
         assert abs(inner_lower - low) <= max(width, abs(np.spacing(np.float32(low))))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_cells_lie_inside_their_regions(seed):
+    regions = make_regions(np.array([[0.0, 5.0], [2.0, 7.0]]), np.array([[1.0, 5.0], [5.0, 8.0]]))
+    cells = draw_cells(regions, jax.random.key(seed), 1_000)
+    lower, upper = regions.lower[cells.tags], regions.upper[cells.tags]
+    assert ((lower <= cells.lower) & (cells.lower <= cells.upper) & (cells.upper <= upper)).all()
+    widths = np.asarray((cells.upper - cells.lower)[cells.tags == 1] / (regions.upper - regions.lower)[1])
+    assert 0.01 < widths.min() < 0.04 and 0.2 < widths.max() < 0.251, "both small ones and large ones"
 
 
 @settings(max_examples=20, deadline=None)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from tiny_networks import compile_quickly  # noqa: F401
 
+from archrepair_jax.domains.bounds import certain_slack
 from archrepair_jax.domains.proof import COUNTEREXAMPLE, PROVED, prove
 from archrepair_jax.domains.properties import make_property
-from archrepair_jax.domains.sampling import CHUNK, make_regions
+from archrepair_jax.domains.sampling import CHUNK, draw_cells, make_regions
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.network import Network
@@ -85,6 +86,25 @@ def test_a_region_is_repaired_whatever_the_activation(activation):
     else:
         assert prove(repair.network, repair.variables, problem.prop).status == PROVED
         assert prove(problem.network, problem.variables, problem.prop).status == COUNTEREXAMPLE
+
+
+def test_what_is_to_be_certain_is_proved_in_fewer_boxes():
+    problem = make_problem()
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+    repair = repair_regions(problem, negatives, positives, SETTINGS, jax.random.key(3), LOOP)
+    start = repair.network, repair.variables
+    learn = dataclasses.replace(SETTINGS.retraining, certainty=1.0)
+    settings = dataclasses.replace(SETTINGS, rounds=2, retraining=learn)
+    again = repair_regions(problem, negatives, positives, settings, jax.random.key(4), LOOP, start, certain=True)
+    assert [entry["certain"] for entry in repair.rounds + again.rounds] == [False] * len(repair.rounds) + [True]
+    cells = draw_cells(problem.regions, jax.random.key(5), 500)
+    before, after = (
+        certain_slack(problem.network, variables, problem.prop, cells)
+        for variables in (repair.variables, again.variables)
+    )
+    assert (after > 0).sum() > (before > 0).sum()
+    verdicts = [prove(each.network, each.variables, problem.prop) for each in (repair, again)]
+    assert verdicts[1].status == PROVED and verdicts[1].looked_at < verdicts[0].looked_at
 
 
 def test_examples_are_sorted_by_the_original():
