@@ -1,6 +1,6 @@
 """ACAS Xu networks with other activations, trained until they violate a property too, for a repair to be tried on.
 
-    python benchmarks/imitations.py --path DIR --out NETWORKS [--network N2_9] [--property 2] [--activations tanh gelu]
+    python benchmarks/imitations.py --path DIR --out NETWORKS [--network N2_7] [--property 2] [--activations tanh gelu]
 
 Each has the sizes of the network that it imitates, on inputs of the whole domain and of the property's region (DIR
 holds ``nnet/`` and ``vnnlib/``). It is trained in rounds, until it decides as the original on ``AGREEMENT`` of both and
@@ -14,8 +14,9 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
-from archrepair_jax.domains.sampling import Regions, draw
+from archrepair_jax.domains.sampling import CHUNK, Regions, draw, uniform
 from archrepair_jax.models.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.models.onnx import write_onnx
@@ -24,15 +25,19 @@ from archrepair_jax.region_settings import RegionSettings
 from archrepair_jax.repair.regions import RegionProblem
 from archrepair_jax.repair.survey import Tally, survey
 
-STEPS, ROUNDS, HALF_BATCH, LEARNING_RATE = 4_000, 10, 512, 2e-3
+STEPS, ROUNDS, HALF_BATCH = 2_000, 10, 512
 AGREEMENT, VIOLATIONS = 0.95, 1e-3
-CHUNKS = 40  # of sampling.CHUNK inputs, to see how a round has ended
+TEMPERATURE = 5e-4  # of preferences: about the difference between scores that decides
+JUDGED = 200_000  # inputs, to see how a round has ended
 
 
 @functools.partial(jax.jit, static_argnames=("network", "original", "optimizer"))
 def train(network: Network, original: Network, optimizer: optax.GradientTransformation, params, state, fixed, key):
-    """One round: new parameters and optimizer state. Distances count in the original's own spread on each half."""
-    variables, halves = fixed
+    """One round: new parameters and optimizer state.
+
+    What counts are distances, in the original's own spread on the domain, and preferences among decisions.
+    """
+    variables, halves, scale = fixed
 
     def step(carry, number):
         params, state = carry
@@ -41,8 +46,8 @@ def train(network: Network, original: Network, optimizer: optax.GradientTransfor
         wanted = [original.apply(variables, x) for x in inputs]
 
         def loss(params):
-            found = [network.apply({"params": params, "batch_stats": {}}, x) for x in inputs]
-            return sum((jnp.square(y - t) / t.var(0)).mean() for y, t in zip(found, wanted, strict=True))
+            found = [network.apply(to_variables(network, params, scale), x) for x in inputs]
+            return sum(difference(y, t, scale) for y, t in zip(found, wanted, strict=True))
 
         updates, state = optimizer.update(jax.grad(loss)(params), state)
         return (optax.apply_updates(params, updates), state), None
@@ -50,36 +55,53 @@ def train(network: Network, original: Network, optimizer: optax.GradientTransfor
     return jax.lax.scan(step, (params, state), jnp.arange(STEPS))[0]
 
 
-def imitate(problem: RegionProblem, activation: str) -> tuple[Network, Variables, Tally, Tally]:
+def to_variables(network: Network, params: dict, scale: tuple[Array, Array]) -> Variables:
+    """With the head's outputs, which are learned in standard units, in the original's."""
+    (mean, spread), linear = scale, params["head"]["linear"]
+    head = {"linear": {"kernel": linear["kernel"] * spread, "bias": linear["bias"] * spread + mean}}
+    return {"params": params | {"head": head}, "batch_stats": {}}
+
+
+def difference(y: Float[Array, "B K"], wanted: Float[Array, "B K"], scale: tuple[Array, Array]) -> Float[Array, ""]:
+    preferences, wanted_ones = (jax.nn.log_softmax(-scores / TEMPERATURE) for scores in (y, wanted))
+    divergence = optax.losses.kl_divergence_with_log_targets(preferences, wanted_ones).mean()
+    return jnp.square((y - wanted) / scale[1]).mean() + divergence
+
+
+def imitate(problem: RegionProblem, activation: str, learning_rate: float) -> tuple[Network, Variables, Tally, Tally]:
     """A network with ``activation``, and how it compares with the original in the region and in the domain."""
     original, layers = problem.network, problem.variables["params"]
     widths = tuple(len(layers[name]["linear"]["bias"]) for name in original.names[:-1])
     blocks = mlp(original.num_classes, widths=widths, activation=activation)
     network, key = Network(blocks, original.image_shape, original.num_classes), jax.random.key(0)
-    optimizer = optax.adam(optax.schedules.cosine_decay_schedule(LEARNING_RATE, STEPS * ROUNDS))
+    optimizer = optax.adam(optax.schedules.cosine_decay_schedule(learning_rate, STEPS * ROUNDS))
     params = network.init(key)["params"]
     state, halves = optimizer.init(params), (problem.regions, problem.domain)
+    typical = original.apply(problem.variables, uniform(problem.domain, key, JUDGED).inputs)
+    scale = typical.mean(0), typical.std(0)
 
     def compare(regions: Regions, key: jax.Array) -> Tally:
-        networks, variables = (original, network), (problem.variables, {"params": params, "batch_stats": {}})
-        return jax.device_get(survey(networks, variables, problem.specification, problem.prop, regions, key, CHUNKS))
+        arms = (original, network), (problem.variables, to_variables(network, params, scale))
+        return jax.device_get(survey(*arms, problem.specification, problem.prop, regions, key, JUDGED // CHUNK))
 
     for number in range(1, ROUNDS + 1):
         keys = jax.random.split(jax.random.fold_in(key, number), 3)
-        params, state = train(network, original, optimizer, params, state, (problem.variables, halves), keys[0])
+        fixed = problem.variables, halves, scale
+        params, state = train(network, original, optimizer, params, state, fixed, keys[0])
         region, domain = (compare(regions, own_key) for regions, own_key in zip(halves, keys[1:], strict=True))
         if min(region.fidelity, domain.fidelity) >= AGREEMENT and region.wrong_after >= VIOLATIONS * region.samples:
             break
-    return network, {"params": params, "batch_stats": {}}, region, domain
+    return network, to_variables(network, params, scale), region, domain
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--path", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--network", default="N2_9")
+    parser.add_argument("--network", default="N2_7")
     parser.add_argument("--property", default="2")
     parser.add_argument("--activations", nargs="+", choices=sorted(ACTIVATIONS), default=["tanh", "sigmoid", "gelu"])
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="sigmoid learns with 5e-3")
     arguments = parser.parse_args()
     settings = RegionSettings(path=arguments.path)
     problem = make_problem(settings, read_case(settings, arguments.network, arguments.property))
@@ -87,7 +109,7 @@ def main() -> None:
     print(f"--config.domain='{tuple(ends)}'")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for activation in arguments.activations:
-        network, variables, region, domain = imitate(problem, activation)
+        network, variables, region, domain = imitate(problem, activation, arguments.learning_rate)
         write_onnx(arguments.out / f"{activation}.onnx", network, variables)
         print(
             f"{activation}: {region.wrong_after} violations on {region.samples} inputs of the region; decides as the "
