@@ -168,29 +168,32 @@ def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pat
     negatives, positives = timed("repair", examples, problem, sampling, keys["examples"])
     repair_set, most, learns = negatives, settings.proof.max_boxes, settings.repair.style != "tuning"
     proof = None if len(negatives.tags) else attempt(most)  # where samples find nothing, a proof may
-    slow = certain = False
+    slow, certain, patience = False, 0.0, settings.patience if learns else most
     for number in range(settings.proof_rounds + 1):
         if proof:
-            slow = proof.status == OPEN and bool(rounds) and learns and not certain
-            certain = certain or slow
+            slow = proof.status == OPEN and len(rounds) > 0 and patience < most
             if not (slow or proof.counterexample):
                 break
-        if proof and proof.counterexample:
-            key = jax.random.fold_in(keys["nearby"], number)
-            found = timed("repair", nearby, problem, network, variables, proof.counterexample, sampling, key)
-            negatives = joined(found, negatives)
-            repair_set = repair_set if len(repair_set.tags) else negatives
+            if slow:
+                certain, patience = certain * settings.repair.insist or 1.0, 2 * patience
+            else:
+                key = jax.random.fold_in(keys["nearby"], number)
+                found = timed("repair", nearby, problem, network, variables, proof.counterexample, sampling, key)
+                negatives = joined(found, negatives)
+                repair_set = repair_set if len(repair_set.tags) else negatives
         key, start = jax.random.fold_in(keys["repair"], number), (network, variables) if rounds else None
         arguments = problem, negatives, positives, settings.repair, key, loop, start, certain
         repair = timed("repair", repair_regions, *arguments)
         rounds, details = rounds + repair.rounds, details | repair.details
-        if repair.clean or not slow:  # what was only slow to prove is not given up for something wrong
-            network, variables, negatives = repair.network, repair.variables, repair.negatives
-        if repair.clean or slow:
-            hasty = learns and not certain and number < settings.proof_rounds
-            proof = attempt(min(settings.patience, most) if hasty else most)
-        else:
-            proof = Attempt(COUNTEREXAMPLE, reason="found by sampling")
+        if slow and not (repair.clean and repair.faithful):
+            proof = attempt(most)  # of what there was: it was only slow to prove
+            patience = most
+            continue
+        network, variables, negatives = repair.network, repair.variables, repair.negatives
+        if number == settings.proof_rounds:
+            patience = most
+        found_by_sampling = Attempt(COUNTEREXAMPLE, reason="found by sampling")
+        proof = attempt(min(patience, most)) if repair.clean else found_by_sampling
 
     repaired = network, variables
     judged = timed("judgement", judge, settings, problem, repaired, repair_set, keys)

@@ -45,8 +45,9 @@ class RegionSettings:
         devices, steps_per_call: as for images.
         prove: whether to prove the property in the end.
         check: whether to have a proof's certificate checked at once.
-        patience: boxes that a proof may make until the network is retrained once more, to be easier to prove: with
-            bounds in the loss, which takes longer than all other rounds and costs some decisions.
+        patience: boxes that a proof may make until the network is retrained to be easier to prove, with bounds in the
+            loss, which takes longer than all other rounds and costs some decisions. As long as enough of these are kept
+            and it is still slow, bounds weigh ``repair.insist`` times as much, and twice as many boxes may be made.
         proof_rounds: how often a proof's counter-example goes back into the repair.
         repair, proof, survey: see there.
     """

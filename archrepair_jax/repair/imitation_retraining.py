@@ -94,7 +94,7 @@ class Lessons(struct.PyTreeNode):
     context: Any
     cells: Cells | None
     margin: Float[Array, ""]  # in the outputs' unit
-    emphasis: tuple[Float[Array, ""], Float[Array, ""]]  # multiplies the weights of positives and of outside
+    emphasis: tuple[Float[Array, ""], ...]  # multiplies the weights of positives, of outside and of certainty
     key: PRNGKeyArray
 
 
@@ -107,12 +107,12 @@ def retrain(
     key: PRNGKeyArray,
     loop: Loop,
     start: Variables | None = None,
-    emphasis: tuple[float, float] = (1.0, 1.0),
+    emphasis: tuple[float, float, float] = (1.0, 1.0, 1.0),
     name: str = "imitation",
 ) -> Variables:
     """The network's variables after ``settings.steps`` steps from ``start``, the original ``variables`` by default.
 
-    ``emphasis`` multiplies the weights of keeping the positives and of keeping what is outside.
+    ``emphasis`` multiplies the weights of keeping the positives, of keeping what is outside, and of certainty.
     Compiled once for a network's description and numbers of examples. Normalisation keeps its statistics. Raises
     InputError if there are no negatives, or no positive is what some negative should be.
     """
@@ -130,7 +130,7 @@ def make_lessons(
     cases: Cases,
     specification: Specification,
     settings: ImitationRetrainingSettings,
-    emphasis: tuple[float, float],
+    emphasis: tuple[float, float, float],
     key: PRNGKeyArray,
     devices: Devices,
 ) -> Lessons:
@@ -260,7 +260,7 @@ def retraining_step(
                 loss += keep * (away + settings.preferences * divergence)
             if lessons.cells is not None:
                 slack = specification.certain(network, trained, lessons.context, cells)
-                loss += settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
+                loss += lessons.emphasis[2] * settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
             return loss
 
         loss, gradients = mean(jax.value_and_grad(objective)(state.params))

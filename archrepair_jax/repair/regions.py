@@ -110,8 +110,9 @@ class RegionRepair:
         network, variables: the repaired one.
         negatives: all violations that were repaired, the original's and those that rounds left.
         clean: whether the last search found no violation.
-        rounds: JSON, one entry a round: its style, whether bounds were a part of the loss, and how many violations
-            were found after it.
+        faithful: whether enough decisions are kept.
+        rounds: JSON, one entry a round: its style, what weight bounds had in the loss, and how many violations were
+            found after it.
         details: JSON: what decided the style.
     """
 
@@ -119,6 +120,7 @@ class RegionRepair:
     variables: Variables
     negatives: Samples
     clean: bool
+    faithful: bool
     rounds: list[dict[str, Any]]
     details: dict[str, Any]
 
@@ -198,15 +200,15 @@ def repair_regions(
     key: PRNGKeyArray,
     loop: Loop,
     start: tuple[Network, Variables] | None = None,
-    certain: bool = False,
+    certain: float = 0.0,
 ) -> RegionRepair:
     """Rounds of imitation until a search finds no violation and enough decisions are kept.
 
     Args:
         negatives, positives: what to begin with, see ``examples``.
         start: where to begin, the original by default.
-        certain: whether retraining is to make the property easy to prove: bounds on small boxes become a part of the
-            loss. Needs a network that has bounds.
+        certain: more than 0 if retraining is to make the property easy to prove: bounds on small boxes become a part of
+            the loss, with so many times their weight. Needs a network that has bounds.
     """
     sampling, order = settings.sampling, np.random.default_rng(np.asarray(jax.random.key_data(key)))
     outside = (
@@ -245,7 +247,7 @@ def repair_regions(
                 own_key,
                 loop,
                 start=variables,
-                emphasis=emphasis,
+                emphasis=(*emphasis, certain),
                 name=f"round {number}",
             )
         found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
@@ -266,7 +268,7 @@ def repair_regions(
             break
         emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
         negatives = joined(take(found, left <= within), negatives)
-    return RegionRepair(network, variables, negatives, clean, rounds, details)
+    return RegionRepair(network, variables, negatives, clean, not any(poor), rounds, details)
 
 
 def fidelity(
