@@ -41,7 +41,7 @@ class ProofSettings:
     """
 
     batch_size: int = 64
-    max_boxes: int = 4_000_000
+    max_boxes: int = 8_000_000
 
 
 class Boxes(NamedTuple):
