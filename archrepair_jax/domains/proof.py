@@ -74,8 +74,8 @@ class Verdict:
     boxes: Boxes
     child: Int[np.ndarray, "N"]
     looked_at: int
-    counterexample: Float[np.ndarray, "D"] | None
-    region: int | None
+    counterexample: Float[np.ndarray, "D"] | None = None
+    region: int | None = None
 
 
 class Look(NamedTuple):
