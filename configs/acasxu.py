@@ -23,7 +23,7 @@ N2_9 for an estimated 75 million: having seen so, we added it, and that bounds w
 setting was chosen by the samples that judge. results/n2_9_fidelity.csv shows what repairs do that do not hold decisions
 in place: N2_9 then keeps 92.2 to 98.6 % of those in property 8's region. Of the original networks,
 N4_2 is proved to have property 2 (--config.network=N4_2 --config.property=2); N3_3, which is known to have it too,
-was not in ten minutes.
+was open after 4.75 million boxes, ten minutes on two cores.
 """
 
 from archrepair_jax.region_settings import default_config
