@@ -6,18 +6,21 @@
 its own bounds say so. Of an inner box bounds leave a part, outside which no input is unsafe; its two children together
 cover that part, and they come later in the list, so that nothing is its own reason. The first boxes are the property's.
 
-**The bounds.** A zonotope goes forward through the network (DeepZ, Singh et al. 2018): the values that a layer can have
-on a box are ``centre + symbols @ e``, ``e`` in [-1, 1], where the first D symbols stand for the box. Each activation
-lies between two parallel lines, whose distance is a new symbol. But for rounding these are the bounds that the prover
-finds backward, and it keeps 1e-9 of the outputs' unit and 1e-6 of a box's width back.
+**The bounds.** Each activation lies between two lines, and through them a form ``c @ y`` of the outputs is pulled back
+to the inputs (CROWN, Zhang et al. 2018): where ``c`` is negative through the upper line, else through the lower one. To
+be no looser than the prover, whose cuts it has to find again, this takes lower lines by the same rules: of extreme
+slopes the one nearer to the chord's for the neurons' own intervals, and for the outputs both the chords' slopes and the
+extreme ones that are higher at the point where these are worst. The prover keeps back 1e-9 of the outputs' unit and
+1e-6 of a box's width.
 
 **Rounding.** In float64, ``n`` products and their sum in any order are off by at most ``gamma(n) = n u / (1 - n u)``
 times the sum of the absolute values, ``u = 2 ** -53`` (Higham, *Accuracy and Stability of Numerical Algorithms*,
-section 3.1), and by next to nothing where a product underflows. What a layer's centre and all its symbols are off by is
-so, together, at most ``gamma`` times ``size @ |kernel| + |bias|``, where ``size`` limits what goes in. It becomes part
-of the layer's new symbols, and all that is said here holds for the network of real numbers that has these weights.
-``enlarged`` covers how such errors are rounded themselves. An overflow leads to infinite errors, or to values that are
-no numbers, and these fail every comparison by which a box is accepted.
+section 3.1), and by next to nothing where a product underflows. A rounded form is as good as any other: what counts is
+by how much it differs from the exact one at the values that the layer can have. These are at most
+``size @ |kernel| + |bias|``, where ``size`` limits what goes in, and ``gamma`` times that becomes part of each
+activation's ``error``, and so does what the sums of shifts and biases are off by. All that is said here holds for the
+network of real numbers that has these weights. ``enlarged`` covers how such errors are rounded themselves. An overflow
+leads to infinite errors, or to values that are no numbers, and these fail every comparison by which a box is accepted.
 """
 
 import sys
@@ -38,7 +41,7 @@ from archrepair_jax.models.nnet import read_nnet
 from archrepair_jax.models.onnx import read_onnx
 
 UNIT = 2.0**-53
-BATCH = 64  # boxes bounded at once: their symbols in a 6 x 50 network stay in a core's cache
+BATCH = 64  # boxes bounded at once: their forms in a 6 x 50 network stay in a core's cache
 ROUNDS = 3  # of cutting, over all half-spaces
 REST = 1e-9  # of half a box's width, by which a cut leaves more than it has to: far more than rounding can take
 LEAK = 0.01  # the slope of jax.nn.leaky_relu
@@ -66,12 +69,38 @@ class Tree(NamedTuple):
     kept_upper: Float[np.ndarray, "N D"]
 
 
+class Lines(NamedTuple):
+    """An activation is at most ``slope * z + top``, and at least ``s * z + bottom`` for ``gentle <= s <= steep``."""
+
+    slope: Float[np.ndarray, "B N"]
+    top: Float[np.ndarray, "B N"]
+    bottom: Float[np.ndarray, "B N"]
+    gentle: Float[np.ndarray, "B N"]
+    steep: Float[np.ndarray, "B N"]
+
+
+class Stage(NamedTuple):
+    """One layer, with its activations; without those that are exactly 0 on all boxes of the batch.
+
+    Attributes:
+        layer: what leads to these activations.
+        lines: around them; rounding adds ``error`` to the lines' distance.
+        live: which of all they are.
+        bent: at which places among them a line may be another than ``z`` itself.
+    """
+
+    layer: Dense
+    lines: Lines
+    error: Float[np.ndarray, "B n"]
+    live: Int[np.ndarray, "n"]
+    bent: Int[np.ndarray, "k"]
+
+
 class Forms(NamedTuple):
-    """``slope @ e + offset ± radius`` holds M values for every input of a box, with ``e`` in [-1, 1] across it."""
+    """``slope @ e + offset`` is at most what M values are for every input of a box, with ``e`` in [-1, 1] across it."""
 
     slope: Float[np.ndarray, "B M D"]
     offset: Float[np.ndarray, "B M"]
-    radius: Float[np.ndarray, "B M"]
 
 
 def check(
@@ -156,10 +185,10 @@ def leave(
 
     In ``a @ e <= b`` every ``a_j e_j`` is at most ``b`` less the smallest value that the other terms have.
     """
-    slope, offset, radius = forms(layers, activation, lower, upper, matrix)
+    slope, offset = forms(layers, activation, lower, upper, matrix)
+    bound = bound.repeat(2, 1)
     reach = np.abs(slope).sum(-1)
-    error = enlarged(gamma(lower.shape[1] + 8) * (np.abs(bound) + np.abs(offset) + reach + radius))
-    room = bound - offset + radius + error
+    room = bound - offset + enlarged(gamma(lower.shape[1] + 8) * (np.abs(bound) + np.abs(offset) + reach))
     low, high = -np.ones_like(lower), np.ones_like(upper)
     for row in ROUNDS * list(range(bound.shape[1])):
         a = slope[:, row]
@@ -183,34 +212,88 @@ def forms(
     upper: Float[np.ndarray, "B D"],
     rows: Float[np.ndarray, "B M K"],
 ) -> Forms:
-    """``rows @ y`` as linear forms across boxes, where ``y`` are the network's outputs; everything in float64."""
-    centre, width = middle(lower, upper)
-    symbols = width[:, :, None] * np.eye(width.shape[1])
-    size, live = np.abs(centre) + width, slice(None)
-    for depth, layer in enumerate(layers, 1):
-        kernel = layer.kernel[live]
-        error = enlarged(gamma(len(kernel) + 2) * (size @ np.abs(kernel) + np.abs(layer.bias)))
-        centre = centre @ kernel + layer.bias
-        symbols = symbols @ kernel
-        spread = np.abs(symbols).sum(1)
-        size = np.abs(centre) + spread
-        if depth == len(layers):
-            break
-        beyond = spread + enlarged(error + 2 * gamma(symbols.shape[1] + 8) * size)
-        slope, shift, radius = LINES[activation](centre - beyond, centre + beyond)
-        live = np.flatnonzero((slope != 0).any(0) | (radius != 0).any(0))  # what else there is, is exactly 0
-        error = slope * error + 16 * UNIT * (slope * size + np.abs(shift) + radius)
-        radius = (radius + enlarged(error))[:, live]
-        centre = (slope * centre + shift)[:, live]
-        size = np.abs(centre) + (slope * spread)[:, live] + radius
-        symbols = symbols[:, :, live] * slope[:, None, live]
-        symbols = np.concatenate([symbols, radius[:, :, None] * np.eye(len(live))], 1)
-    offset = np.einsum("bmk,bk->bm", rows, centre)
-    coefficients = rows @ symbols.swapaxes(1, 2)
-    error = np.einsum("bmk,bk->bm", np.abs(rows), error + gamma(rows.shape[2] + 2) * size)
-    spread, inputs = np.abs(coefficients), lower.shape[1]
-    error += 2 * gamma(spread.shape[2] + 8) * (np.abs(offset) + spread.sum(-1))
-    return Forms(coefficients[:, :, :inputs], offset, spread[:, :, inputs:].sum(-1) + enlarged(error))
+    """Two forms for each of ``rows @ y``, one after the other; ``y`` are the network's outputs. All is float64."""
+    box = middle(lower, upper)
+    size, live = np.abs(box[0]) + box[1], slice(None)
+    share = gamma(max(max(layer.kernel.shape) for layer in layers) + 4 * len(layers) + 16)
+    stages: list[Stage] = []
+    for layer in layers[:-1]:
+        layer = Dense(layer.kernel[live], layer.bias)
+        unit = np.eye(len(layer.bias))
+        slopes = [nearer(stage.lines)[:, None] for stage in stages]
+        found, _ = pull(stages, layer, slopes, box, np.concatenate([unit, -unit]), share)
+        ends = found.offset - enlarged(np.abs(found.slope).sum(-1))
+        error = enlarged(share * (size @ np.abs(layer.kernel) + np.abs(layer.bias)))
+        low, high = ends[:, : len(unit)] - error, error - ends[:, len(unit) :]
+        lines = LINES[activation](low, high)
+        size, shift = np.maximum(np.abs(low), np.abs(high)), np.maximum(np.abs(lines.top), np.abs(lines.bottom))
+        error = lines.steep * error + share * (lines.steep * size + shift)
+        size = lines.steep * size + shift
+        live = np.flatnonzero((size != 0).any(0))  # what else there is, is exactly 0
+        lines = Lines(*(line[:, live] for line in lines))
+        bent = np.flatnonzero(
+            ((lines.slope != 1) | (lines.gentle != 1) | (lines.top != 0) | (lines.bottom != 0)).any(0)
+        )
+        size, layer = size[:, live], Dense(layer.kernel[:, live], layer.bias[live])
+        stages.append(Stage(layer, lines, enlarged(error[:, live]), live, bent))
+    last = Dense(layers[-1].kernel[live], layers[-1].bias)
+    first, passed = pull(stages, last, [stage.lines.slope[:, None] for stage in stages], box, rows, share)
+    second, _ = pull(stages, last, higher(stages, passed, first, box), box, rows, share)
+    error = enlarged(share * np.einsum("bmk,bk->bm", np.abs(rows), size @ np.abs(last.kernel) + np.abs(last.bias)))
+    slope, offset = (np.stack(pair, 2) for pair in zip(first, second, strict=True))
+    shape = len(lower), 2 * rows.shape[1]
+    return Forms(slope.reshape(*shape, -1), (offset - error[..., None]).reshape(shape))
+
+
+def pull(
+    stages: list[Stage],
+    last: Dense,
+    slopes: list[Float[np.ndarray, "B #M n"]],
+    box: tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]],
+    rows: Float[np.ndarray, "*B M K"],
+    share: float,
+) -> tuple[Forms, list[Float[np.ndarray, "B M n"]]]:
+    """``rows @ z`` as forms across boxes, where ``z`` comes out of ``last``, and the coefficients of the activations.
+
+    ``slopes`` are those of the lower lines, and ``share`` is the relative error of any sum here.
+    """
+    centre, width = box
+    form = np.broadcast_to(rows @ last.kernel.T, (len(centre), rows.shape[-2], len(last.kernel)))
+    shift, error, passed = rows @ last.bias, 0.0, []
+    for stage, below in zip(stages[::-1], slopes[::-1], strict=True):
+        slope, top, bottom = (line[:, None, stage.bent] for line in stage.lines[:3])
+        part = form[:, :, stage.bent]
+        error = error + np.einsum("bmn,bn->bm", np.abs(form), stage.error)
+        shift = shift + (part * np.where(part < 0, top, bottom)).sum(-1)
+        passed.append(form)
+        form = form.copy()
+        form[:, :, stage.bent] = part * np.where(part < 0, slope, below[:, :, stage.bent])
+        shift = shift + form @ stage.layer.bias
+        form = form @ stage.layer.kernel.T
+    offset = shift + np.einsum("bmd,bd->bm", form, centre)
+    error = error + share * (np.abs(shift) + np.einsum("bmd,bd->bm", np.abs(form), np.abs(centre) + width))
+    return Forms(form * width[:, None], offset - enlarged(2 * error)), passed[::-1]
+
+
+def nearer(lines: Lines) -> Float[np.ndarray, "B n"]:
+    """Of the extreme slopes of lower lines, the one that is nearer to the chord's."""
+    return np.where(2 * lines.slope > lines.gentle + lines.steep, lines.steep, lines.gentle)
+
+
+def higher(
+    stages: list[Stage],
+    passed: list[Float[np.ndarray, "B M n"]],
+    found: Forms,
+    box: tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]],
+) -> list[Float[np.ndarray, "B M n"]]:
+    """The lower lines' slopes that would be best at the corners where the forms are least, as the lines found them."""
+    values, slopes = box[0][:, None] - np.sign(found.slope) * box[1][:, None], []
+    for stage, form in zip(stages, passed, strict=True):
+        values = values @ stage.layer.kernel + stage.layer.bias
+        slope, top, bottom, gentle, steep = (line[:, None] for line in stage.lines)
+        slopes.append(np.where((form > 0) & (values > 0), steep, gentle))
+        values = slope * values + np.where(form < 0, top, bottom)
+    return slopes
 
 
 def middle(
@@ -231,30 +314,27 @@ def enlarged(error: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return (1 + 1e-9) * error + 1e-290
 
 
-Lines = tuple[np.ndarray, np.ndarray, np.ndarray]  # slope in [0, 1], shift and radius: slope * z + shift ± radius
-
-
 def piecewise(low: Float[np.ndarray, "B N"], high: Float[np.ndarray, "B N"], leak: float) -> Lines:
-    """Around ``max(z, leak z)``: less a line through 0 of a slope in [leak, 1] it is least, 0, at 0, most at an end."""
+    """Around ``max(z, leak z)``: a line through 0 of a slope in [leak, 1] is below; the gap to it is most at an end."""
     slope = np.where(low >= 0, 1.0, np.where(high <= 0, leak, (high - leak * low) / (high - low)))
     slope = np.clip(slope, leak, 1.0)
-    gap = np.maximum((1 - slope) * high, (leak - slope) * low)
-    gap = np.where((low < 0) & (high > 0), gap, 0.0)
-    return slope, gap / 2, gap / 2
+    crosses = (low < 0) & (high > 0)
+    top = np.where(crosses, np.maximum((1 - slope) * high, (leak - slope) * low), 0.0)
+    return Lines(slope, top, np.zeros_like(top), np.where(crosses, leak, slope), np.where(crosses, 1.0, slope))
 
 
 def tanh(low: Float[np.ndarray, "B N"], high: Float[np.ndarray, "B N"]) -> Lines:
     """Less the smaller of its slopes at the ends, which is its smallest between them, the function rises."""
     bottom, top = np.tanh(low), np.tanh(high)
     slope = np.maximum(1 - np.maximum(bottom**2, top**2) - FUNCTION_ERROR, 0.0)
-    bottom, top = bottom - slope * low, top - slope * high
-    return slope, (bottom + top) / 2, (top - bottom) / 2 + FUNCTION_ERROR
+    bottom, top = bottom - slope * low - FUNCTION_ERROR, top - slope * high + FUNCTION_ERROR
+    return Lines(slope, top, bottom, slope, slope)
 
 
 def sigmoid(low: Float[np.ndarray, "B N"], high: Float[np.ndarray, "B N"]) -> Lines:
     """It is ``(1 + tanh(z / 2)) / 2``."""
-    slope, shift, radius = tanh(low / 2, high / 2)
-    return slope / 4, (1 + shift) / 2, radius / 2
+    slope, top, bottom, *_ = tanh(low / 2, high / 2)
+    return Lines(slope / 4, (1 + top) / 2, (1 + bottom) / 2, slope / 4, slope / 4)
 
 
 LINES: dict[str, Callable[[np.ndarray, np.ndarray], Lines]] = {

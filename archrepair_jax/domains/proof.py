@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from archrepair_jax.domains.bounds import Affine, Linear, chain, interval, linear_bounds, outputs
+from archrepair_jax.domains.bounds import Affine, Linear, chain, least, linear_bounds, outputs
 from archrepair_jax.domains.properties import Property
 from archrepair_jax.models.network import Network, Variables
 
@@ -195,9 +195,9 @@ def look_at(
 ) -> Look:
     """Looks at boxes; the outputs are unsafe where ``matrix @ y <= bound`` in all rows."""
     linear = linear_bounds(layers, activation, lower, upper, matrix)
-    least, _ = interval(linear, lower, upper)
-    low, high = cut(linear, bound + SLACK, lower, upper)
-    safe = (least > bound + SLACK).any(-1) | (low > high).any(-1)
+    beyond = jnp.repeat(bound, 2, axis=1) + SLACK
+    low, high = cut(linear, beyond, lower, upper)
+    safe = (least(linear, lower, upper) > beyond).any(-1) | (low > high).any(-1)
     low, high = jnp.minimum(low, high), jnp.maximum(low, high)  # of a safe box nothing is left, and nobody looks
 
     # halving an input's width halves what it moves, and takes part of what it is blamed for
