@@ -10,8 +10,8 @@ cover that part, and they come later in the list, so that nothing is its own rea
 to the inputs (CROWN, Zhang et al. 2018): where ``c`` is negative through the upper line, else through the lower one. To
 be no looser than the prover, whose cuts it has to find again, this takes lower lines by the same rules: of extreme
 slopes the one nearer to the chord's for the neurons' own intervals, and for the outputs both the chords' slopes and the
-extreme ones that are higher at the point where these are worst. The prover keeps back 1e-9 of the outputs' unit and
-1e-6 of a box's width.
+extreme ones that are higher at the point where these are worst. The prover counts rounding several times over, and
+keeps back 1e-9 of the outputs' unit and 1e-6 of a box's width besides.
 
 **Rounding.** In float64, ``n`` products and their sum in any order are off by at most ``gamma(n) = n u / (1 - n u)``
 times the sum of the absolute values, ``u = 2 ** -53`` (Higham, *Accuracy and Stability of Numerical Algorithms*,
@@ -222,7 +222,8 @@ def forms(
         unit = np.eye(len(layer.bias))
         slopes = [nearer(stage.lines)[:, None] for stage in stages]
         found, _ = pull(stages, layer, slopes, box, np.concatenate([unit, -unit]), share)
-        ends = found.offset - enlarged(np.abs(found.slope).sum(-1))
+        reach = np.abs(found.slope).sum(-1)
+        ends = found.offset - reach - enlarged(share * (np.abs(found.offset) + reach))
         error = enlarged(share * (size @ np.abs(layer.kernel) + np.abs(layer.bias)))
         low, high = ends[:, : len(unit)] - error, error - ends[:, len(unit) :]
         lines = LINES[activation](low, high)
@@ -272,7 +273,7 @@ def pull(
         form = form @ stage.layer.kernel.T
     offset = shift + np.einsum("bmd,bd->bm", form, centre)
     error = error + share * (np.abs(shift) + np.einsum("bmd,bd->bm", np.abs(form), np.abs(centre) + width))
-    return Forms(form * width[:, None], offset - enlarged(2 * error)), passed[::-1]
+    return Forms(form * width[:, None], offset - enlarged(error)), passed[::-1]
 
 
 def nearer(lines: Lines) -> Float[np.ndarray, "B n"]:
