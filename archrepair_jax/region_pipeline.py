@@ -43,6 +43,7 @@ from archrepair_jax.workfolder import Clock, WorkFolder
 
 ACAS = re.compile(r"N(\d)_(\d)")
 NO_BOUNDS, NOT_TRIED, REJECTED = "no bounds", "not tried", "certificate rejected"
+STAGES = ("repair", "proof", "judgement", "check")
 KEYS = {name: i for i, name in enumerate(("examples", "repair", "nearby", "held out", "region", "domain"))}
 
 
@@ -64,13 +65,48 @@ class Case:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attempt:
-    """What came of proving: a status, the boxes that were looked at, a word on it, and what was found."""
+    """What came of proving: a status, the boxes that were looked at, a word on it, and what was found.
+
+    ``slow`` if it was given up before it had ``proof.max_boxes``.
+    """
 
     status: str
     boxes: int = 0
     reason: str = ""
     verdict: Verdict | None = None
     counterexample: Samples | None = None
+    slow: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """A network, how it came about, what it was repaired for, and its proof; no rounds: it is the original."""
+
+    network: Network
+    variables: Variables
+    rounds: list[dict[str, Any]]
+    details: dict[str, Any]
+    repair_set: Samples
+    proof: Attempt
+
+
+class Stages:
+    """Runs a case's stages one after the other, and adds up what each has cost."""
+
+    def __init__(self, name: str, loop: Loop):
+        self.name, self.loop = name, loop
+        self.spent = {stage: {"seconds": 0.0, "compile_seconds": 0.0} for stage in STAGES}
+
+    def __call__(self, stage: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What ``work`` returns. Raises Stopped if the user has asked for it."""
+        if self.loop.stopping():
+            raise Stopped(f"{self.name}, {stage}: stopped")
+        self.loop.report(f"{self.name}: {stage}", 0, 1, "")
+        with Clock() as clock:
+            result = work(*arguments)
+        self.spent[stage]["seconds"] += clock.seconds - clock.compile_seconds
+        self.spent[stage]["compile_seconds"] += clock.compile_seconds
+        return result
 
 
 def run(
@@ -147,56 +183,11 @@ def make_problem(settings: RegionSettings, case: Case) -> RegionProblem:
 
 def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pathlib.Path) -> dict[str, Any]:
     """One case: repaired and proved in turns, then judged on fresh samples, and written; the record of it."""
-    problem, sampling = make_problem(settings, case), settings.repair.sampling
+    problem, stages = make_problem(settings, case), Stages(stem.name, loop)
     keys = {name: jax.random.fold_in(jax.random.key(seed), number) for name, number in KEYS.items()}
-    spent = {stage: {"seconds": 0.0, "compile_seconds": 0.0} for stage in ("repair", "proof", "judgement", "check")}
-
-    def timed(stage: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        if loop.stopping():
-            raise Stopped(f"{stem.name}, {stage}: stopped")
-        loop.report(f"{stem.name}: {stage}", 0, 1, "")
-        with Clock() as clock:
-            result = work(*arguments)
-        spent[stage]["seconds"] += clock.seconds - clock.compile_seconds
-        spent[stage]["compile_seconds"] += clock.compile_seconds
-        return result
-
-    def attempt(boxes: int) -> Attempt:
-        return timed("proof", try_to_prove, settings, network, variables, case.prop, loop, boxes)
-
-    network, variables, rounds, details = case.network, case.variables, [], {}
-    negatives, positives = timed("repair", examples, problem, sampling, keys["examples"])
-    repair_set, most, learns = negatives, settings.proof.max_boxes, settings.repair.style != "tuning"
-    proof = None if len(negatives.tags) else attempt(most)  # where samples find nothing, a proof may
-    slow, certain, patience = False, 0.0, settings.patience if learns else most
-    for number in range(settings.proof_rounds + 1):
-        if proof:
-            slow = proof.status == OPEN and len(rounds) > 0 and patience < most
-            if not (slow or proof.counterexample):
-                break
-            if slow:
-                certain, patience = certain * settings.repair.insist or 1.0, 2 * patience
-            else:
-                key = jax.random.fold_in(keys["nearby"], number)
-                found = timed("repair", nearby, problem, network, variables, proof.counterexample, sampling, key)
-                negatives = joined(found, negatives)
-                repair_set = repair_set if len(repair_set.tags) else negatives
-        key, start = jax.random.fold_in(keys["repair"], number), (network, variables) if rounds else None
-        arguments = problem, negatives, positives, settings.repair, key, loop, start, certain
-        repair = timed("repair", repair_regions, *arguments)
-        rounds, details = rounds + repair.rounds, details | repair.details
-        if slow and not (repair.clean and repair.faithful):
-            proof = attempt(most)  # of what there was: it was only slow to prove
-            patience = most
-            continue
-        network, variables, negatives = repair.network, repair.variables, repair.negatives
-        if number == settings.proof_rounds:
-            patience = most
-        found_by_sampling = Attempt(COUNTEREXAMPLE, reason="found by sampling")
-        proof = attempt(min(patience, most)) if repair.clean else found_by_sampling
-
-    repaired = network, variables
-    judged = timed("judgement", judge, settings, problem, repaired, repair_set, keys)
+    outcome = repair_and_prove(settings, problem, keys, loop, stages)
+    repaired, rounds, proof = (outcome.network, outcome.variables), outcome.rounds, outcome.proof
+    judged = stages("judgement", judge, settings, problem, repaired, outcome.repair_set, keys)
     if rounds:
         write_network(stem, case, *repaired)
     if proof.status == PROVED:
@@ -204,7 +195,7 @@ def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pat
         write_certificate(stem.with_name(f"{stem.name}.npz"), certificate)
         if settings.check:
             try:
-                timed("check", check_certificate, *repaired, case.prop, certificate)
+                stages("check", check_certificate, *repaired, case.prop, certificate)
             except Rejected as error:
                 proof = dataclasses.replace(proof, status=REJECTED, reason=str(error))
     clean = proof.status != COUNTEREXAMPLE and not judged["fresh"]["violations_after"]
@@ -215,11 +206,50 @@ def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pat
         "seed": seed,
         "status": ("repaired" if clean else "not clean") if rounds else "nothing to repair",
         "rounds": rounds,
-        **details,
+        **outcome.details,
         **judged,
         "proof": {"status": proof.status, "boxes": proof.boxes, "reason": proof.reason},
-        "cost": spent,
+        "cost": stages.spent,
     }
+
+
+def repair_and_prove(
+    settings: RegionSettings, problem: RegionProblem, keys: dict[str, jax.Array], loop: Loop, stages: Stages
+) -> Outcome:
+    """Repairs until there is a proof: again where it finds a counter-example, and to be easier where it is slow."""
+    sampling, network, variables = settings.repair.sampling, problem.network, problem.variables
+    most, learns = settings.proof.max_boxes, settings.repair.style != "tuning"
+
+    def attempt(boxes: int) -> Attempt:
+        return stages("proof", try_to_prove, settings, network, variables, problem.prop, loop, min(boxes, most))
+
+    negatives, positives = stages("repair", examples, problem, sampling, keys["examples"])
+    repair_set, rounds, details = negatives, [], {}
+    proof = None if len(negatives.tags) else attempt(most)  # where samples find nothing, a proof may
+    certain, patience = 0.0, settings.patience if learns else most
+    for number in range(settings.proof_rounds + 1):
+        slow = proof is not None and proof.slow
+        if slow:
+            certain, patience = certain * settings.repair.insist or 1.0, 2 * patience
+        elif proof and proof.counterexample:
+            key = jax.random.fold_in(keys["nearby"], number)
+            found = stages("repair", nearby, problem, network, variables, proof.counterexample, sampling, key)
+            negatives = joined(found, negatives)
+            repair_set = repair_set if len(repair_set.tags) else negatives
+        elif proof:
+            break
+        key, start = jax.random.fold_in(keys["repair"], number), (network, variables) if rounds else None
+        arguments = problem, negatives, positives, settings.repair, key, loop, start, certain
+        repair = stages("repair", repair_regions, *arguments)
+        rounds, details = rounds + repair.rounds, details | repair.details
+        if slow and not (repair.clean and repair.faithful):  # what there was is better, and only slow to prove
+            patience = most
+        else:
+            network, variables, negatives = repair.network, repair.variables, repair.negatives
+        unclean = not slow and not repair.clean
+        last = number == settings.proof_rounds
+        proof = Attempt(COUNTEREXAMPLE, reason="found by sampling") if unclean else attempt(most if last else patience)
+    return Outcome(network, variables, rounds, details, repair_set, proof)
 
 
 def try_to_prove(
@@ -239,7 +269,8 @@ def try_to_prove(
     except InputError as error:
         return Attempt(NO_BOUNDS, reason=str(error))
     counterexample = None if verdict.counterexample is None else rounded(prop, verdict)
-    return Attempt(verdict.status, verdict.looked_at, verdict=verdict, counterexample=counterexample)
+    slow = verdict.status == OPEN and max_boxes < settings.proof.max_boxes
+    return Attempt(verdict.status, verdict.looked_at, "", verdict, counterexample, slow)
 
 
 def rounded(prop: Property, verdict: Verdict) -> Samples:

@@ -66,7 +66,7 @@ class RegionSettings:
     steps_per_call: int = 100
     prove: bool = True
     check: bool = True
-    patience: int = 150_000
+    patience: int = 40_000
     proof_rounds: int = 5
     repair: RegionRepairSettings = RegionRepairSettings()
     proof: ProofSettings = ProofSettings()

@@ -1,6 +1,7 @@
 """Repair over regions as a user meets it: one command from a network and a property to a table and a certificate."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 
@@ -124,10 +125,30 @@ def test_what_takes_too_long_to_prove_is_made_easier(files):
     assert tiny.case["status"] == "repaired" and tiny.case["proof"]["status"] == "proved"
 
 
+def test_what_would_cost_too_many_decisions_is_not_made_easier(files, monkeypatch):
+    """The network that was only slow to prove is kept, and proved after all."""
+    tiny = files()
+    assert tiny.run()[0] == 0
+    plain = next(tiny.out.glob("*.nnet")).read_bytes()
+    honest = region_pipeline.repair_regions
+
+    def unfaithful(*arguments):
+        repair = honest(*arguments)
+        return dataclasses.replace(repair, faithful=repair.faithful and not arguments[-1])
+
+    monkeypatch.setattr(region_pipeline, "repair_regions", unfaithful)
+    tiny.out = tiny.folder / "other"
+    assert tiny.run("--config.patience=2")[0] == 0
+    assert tiny.case["rounds"][-1]["certain"] and tiny.case["proof"]["status"] == "proved"
+    assert next(tiny.out.glob("*.nnet")).read_bytes() == plain
+
+
 def test_a_proof_that_takes_too_long_says_so(files):
     tiny = files()
-    assert tiny.run("--config.proof.max_boxes=2")[0] == 0
-    assert tiny.case["proof"]["status"] in ("out of time", "proved")
+    status, output, _ = tiny.run("--config.proof.max_boxes=2")
+    assert status == 0 and "proof: out of time" in output
+    assert tiny.case["status"] == "repaired" and tiny.case["proof"]["status"] == "out of time"
+    assert not list(tiny.out.glob("*.npz")), "there is no certificate of what is not proved"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ lines does. Around sigmoid and tanh the two lines are parallel.
 Numerical Algorithms*, section 3.1). Every error made at a layer is such a multiple of magnitudes that the bounds
 themselves limit, so ``rounding`` enlarges the layer's radius by it, with four times the ``n`` that is needed; what the
 radii add up to is enlarged in the end. So the bounds hold for the network of real numbers that has these weights.
-Float32 evaluation of the same network differs from that by about 1e-6 of its scores: proofs ask for a larger margin.
+Float32 evaluation of the same network differs from that by about 1e-6 of its scores.
 """
 
 from collections.abc import Callable

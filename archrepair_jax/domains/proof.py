@@ -37,11 +37,11 @@ class ProofSettings:
     Attributes:
         batch_size: boxes bounded in one call; 64 boxes of a 6 x 50 network fit into a CPU's cache.
         max_boxes: made, after which the proof gives up; boxes, not seconds, so that it ends alike on every machine.
-            Two CPU cores look at some 8,000 a second of such a network.
+            Two CPU cores look at some 3,000 a second of such a network.
     """
 
     batch_size: int = 64
-    max_boxes: int = 8_000_000
+    max_boxes: int = 2_000_000
 
 
 class Boxes(NamedTuple):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archrepair_jax.domains import checker, proof
+from archrepair_jax.domains.bounds import Affine, least, linear_bounds
 from archrepair_jax.domains.certificate import fingerprint, make_certificate, read_certificate, write_certificate
 from archrepair_jax.domains.checker import Rejected, check
 from archrepair_jax.domains.proof import ProofSettings, prove
@@ -256,6 +257,21 @@ def test_what_a_network_computes_lies_within_the_forms(activation, seed, width):
     assert (y >= line - 1e-13).all()
     if width == 0:
         assert (y - line < 1e-10).all()
+
+
+@pytest.mark.parametrize("activation", list(checker.LINES))
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), width=st.sampled_from([1e-3, 0.3, 2.0]))
+def test_what_the_prover_finds_is_found_again(activation, seed, width):
+    """The checker's bounds come from other code, but are no looser: else it would reject honest proofs."""
+    layers, (lower, upper) = random_layers(seed), boxes(seed, width)
+    rows = np.broadcast_to(ROWS, (4, 2, 3))
+    slope, offset = checker.forms(layers, activation, lower, upper, rows)
+    affine = tuple(Affine(layer.kernel.T, layer.bias) for layer in layers)
+    with jax.enable_x64(True):
+        linear = linear_bounds(affine, activation, lower, upper, rows)
+        ends = np.asarray(least(linear, lower, upper))
+    assert (offset - abs(slope).sum(-1) >= ends).all()
 
 
 @pytest.mark.parametrize("activation", list(checker.LINES))

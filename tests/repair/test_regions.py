@@ -95,8 +95,8 @@ def test_what_is_to_be_certain_is_proved_in_fewer_boxes():
     start = repair.network, repair.variables
     learn = dataclasses.replace(SETTINGS.retraining, certainty=1.0)
     settings = dataclasses.replace(SETTINGS, rounds=2, retraining=learn)
-    again = repair_regions(problem, negatives, positives, settings, jax.random.key(4), LOOP, start, certain=True)
-    assert [entry["certain"] for entry in repair.rounds + again.rounds] == [False] * len(repair.rounds) + [True]
+    again = repair_regions(problem, negatives, positives, settings, jax.random.key(4), LOOP, start, certain=1.0)
+    assert [entry["certain"] for entry in repair.rounds + again.rounds] == [0.0] * len(repair.rounds) + [1.0]
     cells = draw_cells(problem.regions, jax.random.key(5), 500)
     before, after = (
         certain_slack(problem.network, variables, problem.prop, cells)
