@@ -16,7 +16,7 @@ from archrepair_jax.models.network import Network, Variables
 if TYPE_CHECKING:  # a checker shares no code with the prover, and does not load it either
     from archrepair_jax.domains.proof import Verdict
 
-VERSION = 1
+VERSION = 2  # 1: with cuts from looser bounds, of another kind, which the checker does not find again
 
 
 class Certificate(NamedTuple):
