@@ -7,21 +7,23 @@
 FOLDER holds mnist.npz and fashion_mnist.npz (CONTRIBUTING.md says what is in them); data.path names another file. The
 other arguments are ``quick`` and ``fashion_quick``.
 
-Expected time: 4.5 minutes on 2 CPU cores that others used too; 11 and 16 minutes on busier ones, as in the tables. Idle
-cores, ``quick`` and accelerators were not timed.
+Expected time: 5 minutes on one CPU core. ``quick`` and accelerators were not timed.
 
-Measured outcome (seed 0, 1,000 test images, results/mnist_adversarial.csv and results/fashion_adversarial.csv). MNIST,
-balls of 16 grey levels: on images that PGD made against the original, imitation by retraining is right on 91.6 % (32.6
-before); attacked itself by PGD on 82.8 %, by FGSM on 86.8 % (66.8); clean 97.3 % (96.5). Fashion-MNIST, 8 grey levels:
-75.5 % (26.9), attacked itself 53.1 % and 60.1 % (44.1), **clean 82.8 % (84.9)**. **Fine-tuning the whole network does
-as well** on both, within noise, and loses about as much on clean Fashion images. The other arms are behind; imitation
-by the swarm repairs next to nothing, and on MNIST leaves the network slightly worse than it was.
+Measured outcome (seed 1, 1,000 test images, results/mnist_adversarial.csv and results/fashion_adversarial.csv). MNIST,
+balls of 16 grey levels: on images that PGD made against the original, imitation by retraining is right on 92.4 % (16.0
+before); attacked itself by PGD on 77.5 %, by FGSM on 84.5 % (53.5); clean 96.9 % (95.9). **Fine-tuning the whole
+network does as well**, within noise. Fashion-MNIST, 8 grey levels: 78.6 % (23.9), attacked itself 57.5 % and 65.5 %
+(45.2), **clean 84.8 % (87.0)**; here it repairs more of the failing examples than fine-tuning the whole network, 53.4
+against 46.4 %, whose change the guard took only in part. The other arms are behind, and the search is no better than a
+random architecture. Imitation by the swarm repairs little and breaks about as much: on MNIST 18 % of what was right.
 
 How to read this. The arms were not tuned alike, all on the guard's examples: some 25 (MNIST) and 30 (Fashion) settings
 of the retraining, 13 of the swarm, 5 learning rates for the whole network, 2 for the block, none for the architectures.
-An earlier setting of the retraining had lost to the whole network on MNIST's test images (66.4 against 77.1 % of the
-failing ones repaired); it was then tuned further, on the guard's examples, so that table is no first look at the test
-images. One seed was run. The attack has 10 steps and one start: a stronger one, not tried, may do more harm to any arm.
+That was done with seed 0, and an earlier setting of the retraining, which lost to the whole network, had been seen on
+test images of MNIST before it was tuned further (66.4 against 77.1 % of the failing ones repaired). Seed 1 draws other
+test images, a few of them the same, and was run once. With seed 0 both data sets showed no difference between the
+retraining and the whole network (76.6 and 77.1 %, 47.2 and 45.8 %). The attack has 10 steps and one start: a stronger
+one, not tried, may do more harm to any arm.
 """
 
 import os
