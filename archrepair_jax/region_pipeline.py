@@ -270,7 +270,7 @@ def try_to_prove(
         return Attempt(NO_BOUNDS, reason=str(error))
     counterexample = None if verdict.counterexample is None else rounded(prop, verdict)
     slow = verdict.status == OPEN and max_boxes < settings.proof.max_boxes
-    return Attempt(verdict.status, verdict.looked_at, "", verdict, counterexample, slow)
+    return Attempt(verdict.status, verdict.looked_at, verdict=verdict, counterexample=counterexample, slow=slow)
 
 
 def rounded(prop: Property, verdict: Verdict) -> Samples:

@@ -21,7 +21,7 @@ How to read this. The arms were not tuned alike, all on the guard's examples: so
 of the retraining, 13 of the swarm, 5 learning rates for the whole network, 2 for the block, none for the architectures.
 That was done with seed 0, and an earlier setting of the retraining, which lost to the whole network, had been seen on
 test images of MNIST before it was tuned further (66.4 against 77.1 % of the failing ones repaired). Seed 1 draws other
-test images, a few of them the same, and was run once. With seed 0 both data sets showed no difference between the
+test images, a tenth of them the same, and was run once. With seed 0 both data sets showed no difference between the
 retraining and the whole network (76.6 and 77.1 %, 47.2 and 45.8 %). The attack has 10 steps and one start: a stronger
 one, not tried, may do more harm to any arm.
 """

@@ -41,7 +41,7 @@ from archrepair_jax.models.nnet import read_nnet
 from archrepair_jax.models.onnx import read_onnx
 
 UNIT = 2.0**-53
-BATCH = 64  # boxes bounded at once: their forms in a 6 x 50 network stay in a core's cache
+BATCH = 64  # boxes bounded at once
 ROUNDS = 3  # of cutting, over all half-spaces
 REST = 1e-9  # of half a box's width, by which a cut leaves more than it has to: far more than rounding can take
 LEAK = 0.01  # the slope of jax.nn.leaky_relu
