@@ -17,7 +17,7 @@ from archrepair_jax.domains.checker import Rejected
 from archrepair_jax.domains.checker import check as check_certificate
 from archrepair_jax.domains.proof import COUNTEREXAMPLE, OPEN, PROVED, Verdict, prove
 from archrepair_jax.domains.properties import Property
-from archrepair_jax.domains.sampling import CHUNK, Regions, inward, make_regions
+from archrepair_jax.domains.sampling import CHUNK, Cells, Regions, inward, make_regions
 from archrepair_jax.domains.vnnlib import read_vnnlib
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network, Variables
@@ -43,6 +43,7 @@ from archrepair_jax.workfolder import Clock, WorkFolder
 
 ACAS = re.compile(r"N(\d)_(\d)")
 NO_BOUNDS, NOT_TRIED, REJECTED = "no bounds", "not tried", "certificate rejected"
+PATIENT = 10  # times as many boxes are made until a network is retrained with bounds again
 STAGES = ("repair", "proof", "judgement", "check")
 KEYS = {name: i for i, name in enumerate(("examples", "repair", "nearby", "held out", "region", "domain"))}
 
@@ -67,7 +68,7 @@ class Case:
 class Attempt:
     """What came of proving: a status, the boxes that were looked at, a word on it, and what was found.
 
-    ``slow`` if it was given up before it had ``proof.max_boxes``.
+    ``slow`` are the boxes it could not decide, if it was given up before it had ``proof.max_boxes``.
     """
 
     status: str
@@ -75,7 +76,7 @@ class Attempt:
     reason: str = ""
     verdict: Verdict | None = None
     counterexample: Samples | None = None
-    slow: bool = False
+    slow: Cells | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -226,11 +227,11 @@ def repair_and_prove(
     negatives, positives = stages("repair", examples, problem, sampling, keys["examples"])
     repair_set, rounds, details = negatives, [], {}
     proof = None if len(negatives.tags) else attempt(most)  # where samples find nothing, a proof may
-    certain, patience = 0.0, settings.patience if learns else most
+    certain, cells = 0.0, None
     for number in range(settings.proof_rounds + 1):
-        slow = proof is not None and proof.slow
+        slow = proof is not None and proof.slow is not None
         if slow:
-            certain, patience = certain * settings.repair.insist or 1.0, 2 * patience
+            certain, cells = certain * settings.repair.insist or 1.0, proof.slow
         elif proof and proof.counterexample:
             key = jax.random.fold_in(keys["nearby"], number)
             found = stages("repair", nearby, problem, network, variables, proof.counterexample, sampling, key)
@@ -239,9 +240,11 @@ def repair_and_prove(
         elif proof:
             break
         key, start = jax.random.fold_in(keys["repair"], number), (network, variables) if rounds else None
-        arguments = problem, negatives, positives, settings.repair, key, loop, start, certain
+        arguments = problem, negatives, positives, settings.repair, key, loop, start, certain, cells
         repair = stages("repair", repair_regions, *arguments)
         rounds, details = rounds + repair.rounds, details | repair.details
+        certain = rounds[-1]["certain"]
+        patience = settings.patience * (PATIENT if certain else 1) if learns else most
         if slow and not (repair.clean and repair.faithful):  # what there was is better, and only slow to prove
             patience = most
         else:
@@ -269,8 +272,15 @@ def try_to_prove(
     except InputError as error:
         return Attempt(NO_BOUNDS, reason=str(error))
     counterexample = None if verdict.counterexample is None else rounded(prop, verdict)
-    slow = verdict.status == OPEN and max_boxes < settings.proof.max_boxes
+    slow = undecided(verdict) if verdict.status == OPEN and max_boxes < settings.proof.max_boxes else None
     return Attempt(verdict.status, verdict.looked_at, verdict=verdict, counterexample=counterexample, slow=slow)
+
+
+def undecided(verdict: Verdict) -> Cells:
+    """The boxes that were split, and those that were waiting."""
+    split, waiting = verdict.child >= 0, np.arange(len(verdict.child)) >= verdict.looked_at
+    boxes = verdict.boxes.at(split | waiting)
+    return Cells(np.float32(boxes.lower), np.float32(boxes.upper), boxes.region)
 
 
 def rounded(prop: Property, verdict: Verdict) -> Samples:

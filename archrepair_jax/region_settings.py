@@ -46,8 +46,9 @@ class RegionSettings:
         prove: whether to prove the property in the end.
         check: whether to have a proof's certificate checked at once.
         patience: boxes that a proof may make until the network is retrained to be easier to prove, with bounds in the
-            loss, which takes longer than all other rounds and costs some decisions. As long as enough of these are kept
-            and it is still slow, bounds weigh ``repair.insist`` times as much, and twice as many boxes may be made.
+            loss of boxes that the proof could not decide, which costs some decisions; of a network that was retrained
+            with bounds, ten times as many. As long as it is slow and enough decisions are kept, bounds weigh
+            ``repair.insist`` times as much.
         proof_rounds: how often a proof's counter-example goes back into the repair.
         repair, proof, survey: see there.
     """

@@ -134,7 +134,7 @@ def test_what_would_cost_too_many_decisions_is_not_made_easier(files, monkeypatc
 
     def unfaithful(*arguments):
         repair = honest(*arguments)
-        return dataclasses.replace(repair, faithful=repair.faithful and not arguments[-1])
+        return dataclasses.replace(repair, faithful=repair.faithful and not arguments[-2])
 
     monkeypatch.setattr(region_pipeline, "repair_regions", unfaithful)
     tiny.out = tiny.folder / "other"

@@ -7,7 +7,6 @@ def get_config():
     config = default_config()
     config.decision = "largest"
     config.survey.region, config.survey.domain = 20_000, 10_000
-    config.repair.hardening = 1
     config.repair.fidelity_region = config.repair.fidelity_domain = 0.9
     sampling, retraining = config.repair.sampling, config.repair.retraining
     sampling.scan, sampling.starts, sampling.negatives, sampling.positives = 20_000, 200, 500, 2_000

@@ -12,9 +12,9 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from archrepair_jax.domains.bounds import certain_slack
+from archrepair_jax.domains.bounds import certain_slack, has_bounds
 from archrepair_jax.domains.properties import Property, margin
-from archrepair_jax.domains.sampling import Regions, draw_cells, scan, seek, uniform
+from archrepair_jax.domains.sampling import Cells, Regions, draw_cells, scan, seek, uniform
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.imitation import Cases, Samples, Specification
@@ -62,8 +62,6 @@ class RegionRepairSettings:
         style: one of ``STYLES``; ``combined`` tunes if a few neurons are to blame, and else retrains.
         concentration: for ``combined``: the share of all differences in behaviour from which the chosen neurons are
             the ones to blame.
-        hardening: so many rounds at least are retrained, each on what the one before left within the margin: a proof
-            needs a margin everywhere.
         rounds: at most so many.
         fidelity_region, fidelity_domain: shares of decisions to keep, on the region's well-behaved inputs and in the
             whole domain; after a round of retraining that kept fewer, keeping them weighs ``insist`` times as much.
@@ -72,7 +70,6 @@ class RegionRepairSettings:
 
     style: str = "retraining"
     concentration: float = 0.5
-    hardening: int = 3
     rounds: int = 8
     fidelity_region: float = 0.992
     fidelity_domain: float = 0.996
@@ -201,14 +198,19 @@ def repair_regions(
     loop: Loop,
     start: tuple[Network, Variables] | None = None,
     certain: float = 0.0,
+    cells: Cells | None = None,
 ) -> RegionRepair:
     """Rounds of imitation until a search finds no violation and enough decisions are kept.
+
+    After a round of retraining that left violations, which samples are then likely to miss again, bounds on small boxes
+    become a part of the loss, if the network has bounds.
 
     Args:
         negatives, positives: what to begin with, see ``examples``.
         start: where to begin, the original by default.
-        certain: more than 0 if retraining is to make the property easy to prove: bounds on small boxes become a part of
-            the loss, with so many times their weight. Needs a network that has bounds.
+        certain: more than 0 if bounds are to be a part of the loss at once, with so many times their weight, which
+            makes the property easy to prove. Needs a network that has bounds.
+        cells: the boxes; drawn from the regions by default.
     """
     sampling, order = settings.sampling, np.random.default_rng(np.asarray(jax.random.key_data(key)))
     outside = (
@@ -216,17 +218,18 @@ def repair_regions(
         if problem.domain
         else take(positives, slice(0))
     )
-    cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS) if certain else None
     network, variables = start or (problem.network, problem.variables)
     within = settings.retraining.margin * np.median(margins(problem, problem.network, problem.variables, positives))
-    rounds, details, style, clean, emphasis = [], {}, settings.style, False, (1.0, 1.0)
+    rounds, details, style, clean, emphasis = [], {}, settings.style, False, 1.0
     for number in range(1, settings.rounds + 1):
+        if certain and cells is None:
+            cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS)
         cases = Cases(
             sized(negatives, sampling.negatives, order),
             sized(positives, sampling.positives, order),
             jax.device_get(outside),
             problem.prop,
-            cells,
+            sized(cells, CELLS, order) if certain else None,
         )
         if settings.style == "combined":
             details["concentration"] = details.get("concentration") or concentration(problem, cases, settings.tuning)
@@ -247,7 +250,7 @@ def repair_regions(
                 own_key,
                 loop,
                 start=variables,
-                emphasis=(*emphasis, certain),
+                emphasis=(emphasis, certain),
                 name=f"round {number}",
             )
         found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
@@ -263,10 +266,11 @@ def repair_regions(
         wanted = settings.fidelity_region, settings.fidelity_domain
         poor = [share is not None and share < want for share, want in zip(kept, wanted, strict=True)]
         clean = bool((left > 0).all())
-        enough = 1 if certain else settings.hardening
-        if clean and (style == "tuning" or (number >= enough and not any(poor))):
+        if clean and (style == "tuning" or not any(poor)):
             break
-        emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
+        emphasis *= settings.insist if any(poor) else 1
+        if not clean and has_bounds(network, variables):
+            certain = certain or 1.0
         negatives = joined(take(found, left <= within), negatives)
     return RegionRepair(network, variables, negatives, clean, not any(poor), rounds, details)
 
@@ -283,7 +287,7 @@ def fidelity(
     return tally(problem.regions, 0).fidelity_right, tally(problem.domain, 1).fidelity if problem.domain else None
 
 
-def sized(samples: Samples, count: int, order: np.random.Generator) -> Samples:
+def sized(samples: Any, count: int, order: np.random.Generator) -> Any:
     """``count`` of them in a new order, repeated if there are fewer."""
     return take(samples, np.resize(order.permutation(len(samples.tags)), count))
 

@@ -36,7 +36,6 @@ BOX = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 SETTINGS = RegionRepairSettings(
     fidelity_region=0.95,
     fidelity_domain=0.9,
-    hardening=1,
     sampling=SamplingSettings(scan=20_000, starts=200, negatives=500, positives=2_000, outside=2_000),
     retraining=ImitationRetrainingSettings(
         neighbours=10,
@@ -158,4 +157,4 @@ def test_too_little_fidelity_is_insisted_on():
     negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
     strict = dataclasses.replace(SETTINGS, rounds=2, fidelity_region=1.0, fidelity_domain=0.0)
     rounds = repair_regions(problem, negatives, positives, strict, jax.random.key(3), LOOP).rounds
-    assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 1.0)]
+    assert [entry["emphasis"] for entry in rounds] == [1.0, 4.0]
