@@ -185,15 +185,15 @@ def targets(
             raise InputError(
                 "no positive example satisfies what is asked of some negatives: there is nothing to imitate"
             )
-        flat = right.reshape(len(right), -1)
-        nearest = NearestNeighbors(n_neighbors=min(settings.neighbours, len(right))).fit(flat)
-        neighbours = right[nearest.kneighbors(behaviours[own].reshape(own.sum(), -1), return_distance=False)]
+        unlike, which = np.unique(behaviours[own], axis=0, return_inverse=True)  # few negatives are often repeated
+        nearest = NearestNeighbors(n_neighbors=min(settings.neighbours, len(right))).fit(right.reshape(len(right), -1))
+        neighbours = right[nearest.kneighbors(unlike.reshape(len(unlike), -1), return_distance=False)]
         target = neighbours[:, 0]
         if settings.reduce == "mean":
             average = neighbours.mean(1)
-            good = slack(tags[own], average) > 0
+            good = slack(np.full(len(average), tag), average) > 0
             target = np.where(good.reshape(-1, *(1,) * (target.ndim - 1)), average, target)
-        found[own] = target
+        found[own] = target[which]
     return found
 
 
