@@ -13,6 +13,7 @@ from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax import region_pipeline
 from archrepair_jax.domains import checker
+from archrepair_jax.domains.proof import OPEN, Boxes, Verdict
 from archrepair_jax.models.mlp import mlp
 from archrepair_jax.models.network import Network
 from archrepair_jax.models.nnet import Normalization, read_nnet, write_nnet
@@ -118,11 +119,31 @@ def test_a_domain_can_be_named_where_the_file_names_none(files):
     assert tiny.case["fidelity"]["domain"] > 0.9 and tiny.case["fidelity"]["domain_samples"] == 10_000
 
 
-def test_what_takes_too_long_to_prove_is_made_easier(files):
-    tiny = files()
+def test_what_takes_too_long_to_prove_is_made_easier(files, monkeypatch):
+    """With the boxes that the proof did not decide."""
+    tiny, cells = files(), []
+    honest = region_pipeline.repair_regions
+
+    def spy(*arguments):
+        cells.append(arguments[-1])
+        return honest(*arguments)
+
+    monkeypatch.setattr(region_pipeline, "repair_regions", spy)
     assert tiny.run("--config.patience=2", "--config.repair.retraining.certainty=1.0")[0] == 0
     assert tiny.case["rounds"][-1]["certain"] and not tiny.case["rounds"][0]["certain"]
     assert tiny.case["status"] == "repaired" and tiny.case["proof"]["status"] == "proved"
+    first, second = cells[:2]
+    assert first is None and len(second.tags) and not second.tags.any()
+    assert (second.lower >= [0, -1]).all() and (second.upper <= [1, 1]).all() and (second.lower < second.upper).all()
+
+
+def test_boxes_are_undecided_that_were_split_or_waiting():
+    ends = np.arange(5.0)[:, None]
+    boxes = Boxes(ends, ends + 1, np.zeros(5, int), np.zeros(5, int))
+    verdict = Verdict(OPEN, boxes, child=np.array([1, -1, 3, -1, -1]), looked_at=4)
+    found = region_pipeline.undecided(verdict)  # box 1 and box 3 were found safe, box 4 waits
+    np.testing.assert_array_equal(found.lower, [[0], [2], [4]])
+    np.testing.assert_array_equal(found.upper, [[1], [3], [5]])
 
 
 def test_what_would_cost_too_many_decisions_is_not_made_easier(files, monkeypatch):

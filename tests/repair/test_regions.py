@@ -106,6 +106,17 @@ def test_what_is_to_be_certain_is_proved_in_fewer_boxes():
     assert verdicts[1].status == PROVED and verdicts[1].looked_at < verdicts[0].looked_at
 
 
+@pytest.mark.parametrize(("activation", "weights"), [("relu", [0.0, 1.0]), ("gelu", [0.0, 0.0])])
+def test_violations_that_a_round_leaves_bring_bounds_into_the_loss(activation, weights):
+    """Unless the network has none."""
+    problem = make_problem(activation)
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+    hardly = dataclasses.replace(SETTINGS, rounds=2, retraining=dataclasses.replace(SETTINGS.retraining, steps=1))
+    repair = repair_regions(problem, negatives, positives, hardly, jax.random.key(3), LOOP)
+    assert not repair.clean and repair.rounds[0]["violations_found"] > 0
+    assert [entry["certain"] for entry in repair.rounds] == weights
+
+
 def test_examples_are_sorted_by_the_original():
     problem = make_problem()
     negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
