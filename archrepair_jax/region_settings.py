@@ -120,6 +120,8 @@ def check(settings: RegionSettings) -> None:
         within(f"repair.sampling.{name}", count, 1)
     within("repair.sampling.starts", repair.sampling.starts, 1, repair.sampling.scan)
     check_retraining("repair.retraining", repair.retraining)
+    within("repair.certain_steps", repair.certain_steps, 1)
+    within("repair.certain_learning_rate", repair.certain_learning_rate, 0)
     check_scaling("repair.tuning", repair.tuning)
     for name in ("batch_size", "max_boxes"):
         within(f"proof.{name}", getattr(settings.proof, name), 1)

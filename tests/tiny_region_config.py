@@ -8,6 +8,7 @@ def get_config():
     config.decision = "largest"
     config.survey.region, config.survey.domain = 20_000, 10_000
     config.repair.fidelity_region = config.repair.fidelity_domain = 0.9
+    config.repair.certain_steps, config.repair.certain_learning_rate = 200, 3e-3
     sampling, retraining = config.repair.sampling, config.repair.retraining
     sampling.scan, sampling.starts, sampling.negatives, sampling.positives = 20_000, 200, 500, 2_000
     sampling.outside = 2_000

@@ -71,8 +71,8 @@ class ImitationRetrainingSettings:
     temperature: float = 0.16
     certainty: float = 0.012
     cells: int = 24
-    steps: int = 400
-    learning_rate: float = 3e-4
+    steps: int = 600
+    learning_rate: float = 2e-4
     batch_size: int = 2_048
 
 
@@ -94,7 +94,7 @@ class Lessons(struct.PyTreeNode):
     context: Any
     cells: Cells | None
     margin: Float[Array, ""]  # in the outputs' unit
-    emphasis: tuple[Float[Array, ""], Float[Array, ""]]  # multiplies the weights of what is kept, and of certainty
+    emphasis: tuple[Float[Array, ""], ...]  # multiplies the weights of positives, of outside and of certainty
     key: PRNGKeyArray
 
 
@@ -107,12 +107,12 @@ def retrain(
     key: PRNGKeyArray,
     loop: Loop,
     start: Variables | None = None,
-    emphasis: tuple[float, float] = (1.0, 1.0),
+    emphasis: tuple[float, float, float] = (1.0, 1.0, 1.0),
     name: str = "imitation",
 ) -> Variables:
     """The network's variables after ``settings.steps`` steps from ``start``, the original ``variables`` by default.
 
-    ``emphasis`` multiplies the weights of what is kept, positives and outside, and of certainty.
+    ``emphasis`` multiplies the weights of keeping the positives, of keeping what is outside, and of certainty.
     Compiled once for a network's description and numbers of examples. Normalisation keeps its statistics. Raises
     InputError if there are no negatives, or no positive is what some negative should be.
     """
@@ -130,7 +130,7 @@ def make_lessons(
     cases: Cases,
     specification: Specification,
     settings: ImitationRetrainingSettings,
-    emphasis: tuple[float, float],
+    emphasis: tuple[float, float, float],
     key: PRNGKeyArray,
     devices: Devices,
 ) -> Lessons:
@@ -246,7 +246,7 @@ def retraining_step(
         cells = lessons.cells and some_of(lessons.cells, jax.random.fold_in(own_key, 3), settings.cells)
 
         temperature = settings.temperature * lessons.margin
-        hold, keep = lessons.emphasis[0] * settings.hold, lessons.emphasis[0] * settings.outside
+        hold, keep = lessons.emphasis[0] * settings.hold, lessons.emphasis[1] * settings.outside
 
         def objective(params):
             trained = {"params": params, "batch_stats": state.batch_stats}
@@ -260,7 +260,7 @@ def retraining_step(
                 loss += keep * (away + settings.preferences * divergence)
             if lessons.cells is not None:
                 slack = specification.certain(network, trained, lessons.context, cells)
-                loss += lessons.emphasis[1] * settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
+                loss += lessons.emphasis[2] * settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
             return loss
 
         loss, gradients = mean(jax.value_and_grad(objective)(state.params))

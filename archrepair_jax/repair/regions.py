@@ -65,6 +65,8 @@ class RegionRepairSettings:
         rounds: at most so many.
         fidelity_region, fidelity_domain: shares of decisions to keep, on the region's well-behaved inputs and in the
             whole domain; after a round of retraining that kept fewer, keeping them weighs ``insist`` times as much.
+        certain_steps, certain_learning_rate: of retraining with bounds in the loss, in place of ``retraining``'s, since
+            such a step takes some four times as long; fewer and longer ones cost a few decisions.
         sampling, retraining, tuning: see there.
     """
 
@@ -74,6 +76,8 @@ class RegionRepairSettings:
     fidelity_region: float = 0.992
     fidelity_domain: float = 0.996
     insist: float = 4.0
+    certain_steps: int = 400
+    certain_learning_rate: float = 3e-4
     sampling: SamplingSettings = SamplingSettings()
     retraining: ImitationRetrainingSettings = ImitationRetrainingSettings()
     tuning: ImitationTuningSettings = ImitationTuningSettings()
@@ -219,8 +223,9 @@ def repair_regions(
         else take(positives, slice(0))
     )
     network, variables = start or (problem.network, problem.variables)
+    faster = {"steps": settings.certain_steps, "learning_rate": settings.certain_learning_rate}
     within = settings.retraining.margin * np.median(margins(problem, problem.network, problem.variables, positives))
-    rounds, details, style, clean, emphasis = [], {}, settings.style, False, 1.0
+    rounds, details, style, clean, emphasis = [], {}, settings.style, False, (1.0, 1.0)
     for number in range(1, settings.rounds + 1):
         if certain and cells is None:
             cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS)
@@ -246,11 +251,11 @@ def repair_regions(
                 problem.variables,
                 cases,
                 problem.specification,
-                settings.retraining,
+                dataclasses.replace(settings.retraining, **faster) if certain else settings.retraining,
                 own_key,
                 loop,
                 start=variables,
-                emphasis=(emphasis, certain),
+                emphasis=(*emphasis, certain),
                 name=f"round {number}",
             )
         found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
@@ -268,8 +273,8 @@ def repair_regions(
         clean = bool((left > 0).all())
         if clean and (style == "tuning" or not any(poor)):
             break
-        emphasis *= settings.insist if any(poor) else 1
-        if not clean and has_bounds(network, variables):
+        emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
+        if not clean and style == "retraining" and has_bounds(network, variables):
             certain = certain or 1.0
         negatives = joined(take(found, left <= within), negatives)
     return RegionRepair(network, variables, negatives, clean, not any(poor), rounds, details)

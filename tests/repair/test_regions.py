@@ -36,6 +36,8 @@ BOX = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 SETTINGS = RegionRepairSettings(
     fidelity_region=0.95,
     fidelity_domain=0.9,
+    certain_steps=200,
+    certain_learning_rate=3e-3,
     sampling=SamplingSettings(scan=20_000, starts=200, negatives=500, positives=2_000, outside=2_000),
     retraining=ImitationRetrainingSettings(
         neighbours=10,
@@ -111,7 +113,9 @@ def test_violations_that_a_round_leaves_bring_bounds_into_the_loss(activation, w
     """Unless the network has none."""
     problem = make_problem(activation)
     negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
-    hardly = dataclasses.replace(SETTINGS, rounds=2, retraining=dataclasses.replace(SETTINGS.retraining, steps=1))
+    hardly = dataclasses.replace(
+        SETTINGS, rounds=2, certain_steps=1, retraining=dataclasses.replace(SETTINGS.retraining, steps=1)
+    )
     repair = repair_regions(problem, negatives, positives, hardly, jax.random.key(3), LOOP)
     assert not repair.clean and repair.rounds[0]["violations_found"] > 0
     assert [entry["certain"] for entry in repair.rounds] == weights
@@ -168,4 +172,4 @@ def test_too_little_fidelity_is_insisted_on():
     negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
     strict = dataclasses.replace(SETTINGS, rounds=2, fidelity_region=1.0, fidelity_domain=0.0)
     rounds = repair_regions(problem, negatives, positives, strict, jax.random.key(3), LOOP).rounds
-    assert [entry["emphasis"] for entry in rounds] == [1.0, 4.0]
+    assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 1.0)]
