@@ -152,7 +152,7 @@ def linear_bounds(
     """Two bounds from below for each of ``rows @ y`` on boxes, one after the other; sound if all is float64.
 
     ``y`` are the network's outputs. A gradient takes the neurons' intervals for given, which is our choice: it costs a
-    third of the whole one, and a network that learned with it was as easy to prove.
+    third of the whole one.
     """
     gamma, widths = rounding(layers), (upper - lower)[:, None]
     largest = jnp.maximum(jnp.abs(lower), jnp.abs(upper))  # of each layer's inputs

@@ -54,7 +54,7 @@ class ImitationRetrainingSettings:
             of outputs divided by a temperature, times its square.
         temperature: in margins; about the difference between outputs that decides.
         certainty: weight of what cells lack of a certain margin, in the outputs' unit, if there are any.
-        cells: how many of them a step looks at, over all devices; each costs as much as some 200 examples.
+        cells: how many of them a step looks at, over all devices; each costs as much as some 250 examples.
         steps, learning_rate: of Adam, along a cosine to zero.
         batch_size: over all devices: one quarter negatives, one quarter positives, the other half outside.
     """
