@@ -108,10 +108,10 @@ class RegionRepair:
     """A repaired network and how it came about.
 
     Attributes:
-        network, variables: the repaired one.
+        network, variables: the repaired one, of the best round.
         negatives: all violations that were repaired, the original's and those that rounds left.
-        clean: whether the last search found no violation.
-        faithful: whether enough decisions are kept.
+        clean: whether the search after that round found no violation.
+        faithful: whether it keeps enough decisions.
         rounds: JSON, one entry a round: its style, what weight bounds had in the loss, and how many violations were
             found after it.
         details: JSON: what decided the style.
@@ -206,6 +206,8 @@ def repair_regions(
 ) -> RegionRepair:
     """Rounds of imitation until a search finds no violation and enough decisions are kept.
 
+    If none ends so, the last of the best is returned: clean ones are better than faithful ones.
+
     After a round of retraining that left violations, which samples are then likely to miss again, bounds on small boxes
     become a part of the loss, if the network has bounds.
 
@@ -225,7 +227,8 @@ def repair_regions(
     network, variables = start or (problem.network, problem.variables)
     faster = {"steps": settings.certain_steps, "learning_rate": settings.certain_learning_rate}
     within = settings.retraining.margin * np.median(margins(problem, problem.network, problem.variables, positives))
-    rounds, details, style, clean, emphasis = [], {}, settings.style, False, (1.0, 1.0)
+    rounds, details, style, emphasis = [], {}, settings.style, (1.0, 1.0)
+    best = (False, False), network, variables
     for number in range(1, settings.rounds + 1):
         if certain and cells is None:
             cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS)
@@ -270,14 +273,17 @@ def repair_regions(
         rounds.append({**told, "fidelity": kept, "emphasis": emphasis})
         wanted = settings.fidelity_region, settings.fidelity_domain
         poor = [share is not None and share < want for share, want in zip(kept, wanted, strict=True)]
-        clean = bool((left > 0).all())
-        if clean and (style == "tuning" or not any(poor)):
+        clean, faithful = bool((left > 0).all()), not any(poor)
+        if (clean, faithful) >= best[0]:
+            best = (clean, faithful), network, variables
+        if clean and (style == "tuning" or faithful):
             break
         emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
         if not clean and style == "retraining" and has_bounds(network, variables):
             certain = certain or 1.0
         negatives = joined(take(found, left <= within), negatives)
-    return RegionRepair(network, variables, negatives, clean, not any(poor), rounds, details)
+    (clean, faithful), network, variables = best
+    return RegionRepair(network, variables, negatives, clean, faithful, rounds, details)
 
 
 def fidelity(

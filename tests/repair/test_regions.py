@@ -1,6 +1,7 @@
 """Repair over whole regions, with every activation: clean, faithful and, where there are bounds, proved."""
 
 import dataclasses
+import itertools
 
 import jax
 import numpy as np
@@ -14,7 +15,8 @@ from archrepair_jax.domains.sampling import CHUNK, draw_cells, make_regions
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.network import Network
-from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings
+from archrepair_jax.repair import regions
+from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings, retrain
 from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
 from archrepair_jax.repair.regions import (
     DECISIONS,
@@ -173,3 +175,18 @@ def test_too_little_fidelity_is_insisted_on():
     strict = dataclasses.replace(SETTINGS, rounds=2, fidelity_region=1.0, fidelity_domain=0.0)
     rounds = repair_regions(problem, negatives, positives, strict, jax.random.key(3), LOOP).rounds
     assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 1.0)]
+
+
+def test_a_clean_round_is_not_lost_to_a_later_one_that_is_not(monkeypatch):
+    problem, rounds = make_problem(), itertools.count(1)
+    negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
+
+    def worse(*arguments, **named):
+        return retrain(*arguments, **named) if next(rounds) < 3 else problem.variables
+
+    monkeypatch.setattr(regions, "retrain", worse)
+    strict = dataclasses.replace(SETTINGS, rounds=3, fidelity_region=1.0)
+    repair = repair_regions(problem, negatives, positives, strict, jax.random.key(3), LOOP)
+    assert repair.rounds[1]["violations_found"] == 0 < repair.rounds[2]["violations_found"]
+    assert repair.clean and not repair.faithful
+    assert (margins(problem, repair.network, repair.variables, negatives) > 0).all()
