@@ -6,6 +6,7 @@ what was found; what is found after it is added, and the round repeated.
 
 import dataclasses
 import functools
+import operator
 from typing import Any
 
 import jax
@@ -64,7 +65,8 @@ class RegionRepairSettings:
             the ones to blame.
         rounds: at most so many.
         fidelity_region, fidelity_domain: shares of decisions to keep, on the region's well-behaved inputs and in the
-            whole domain; after a round of retraining that kept fewer, keeping them weighs ``insist`` times as much.
+            whole domain; after a round of retraining that kept fewer, keeping them weighs ``insist`` times as much, and
+            the other kind, lest it pay for them, the square root of that.
         certain_steps, certain_learning_rate: of retraining with bounds in the loss, in place of ``retraining``'s, since
             such a step takes some four times as long; fewer and longer ones cost a few decisions.
         sampling, retraining, tuning: see there.
@@ -278,7 +280,9 @@ def repair_regions(
             best = (clean, faithful), network, variables
         if clean and (style == "tuning" or faithful):
             break
-        emphasis = tuple(e * (settings.insist if wanting else 1) for e, wanting in zip(emphasis, poor, strict=True))
+        if not faithful:
+            more = (settings.insist ** (1.0 if wanting else 0.5) for wanting in poor)
+            emphasis = tuple(map(operator.mul, emphasis, more))
         if not clean and style == "retraining" and has_bounds(network, variables):
             certain = certain or 1.0
         negatives = joined(take(found, left <= within), negatives)

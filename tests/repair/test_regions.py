@@ -169,12 +169,12 @@ def test_tuning_repairs_too_and_concentration_decides():
     assert styles(style="combined", concentration=1.0)[0] == "retraining"
 
 
-def test_too_little_fidelity_is_insisted_on():
+def test_too_little_fidelity_is_insisted_on_and_the_other_kind_does_not_pay():
     problem = make_problem()
     negatives, positives = examples(problem, SETTINGS.sampling, jax.random.key(2))
     strict = dataclasses.replace(SETTINGS, rounds=2, fidelity_region=1.0, fidelity_domain=0.0)
     rounds = repair_regions(problem, negatives, positives, strict, jax.random.key(3), LOOP).rounds
-    assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 1.0)]
+    assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 2.0)]
 
 
 def test_a_clean_round_is_not_lost_to_a_later_one_that_is_not(monkeypatch):
