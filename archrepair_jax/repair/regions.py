@@ -114,8 +114,8 @@ class RegionRepair:
         negatives: all violations that were repaired, the original's and those that rounds left.
         clean: whether the search after that round found no violation.
         faithful: whether it keeps enough decisions.
-        rounds: JSON, one entry a round: its style, what weight bounds had in the loss, and how many violations were
-            found after it.
+        rounds: JSON, one entry a round, also of those after the best: its style, by how much it weighed what is kept
+            and bounds, how many violations were found after it, the least margin, and the shares of decisions kept.
         details: JSON: what decided the style.
     """
 
