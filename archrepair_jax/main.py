@@ -15,8 +15,8 @@ import sys
 
 from absl import logging
 
-from archrepair_jax import commandline
-from archrepair_jax.interruption import Interruption
+from archrepair_jax.cli import command_line
+from archrepair_jax.cli.interruption import Interruption
 
 
 def run() -> None:
@@ -32,16 +32,16 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.ERROR)  # the libraries' warnings are of no use to who reads the progress
     with Interruption() as interruption:
         try:
-            config, workdir = commandline.read(argv)
+            config, workdir = command_line.read(argv)
         except Exception as error:  # whatever a config file or a flag can raise is the user's to mend
-            return complain(commandline.in_words(error), 2)
+            return complain(command_line.in_words(error), 2)
         return work(config, workdir, interruption)
 
 
 def work(config, workdir: str, interruption: Interruption) -> int:
+    from archrepair_jax.cli.tasks import TASKS
     from archrepair_jax.errors import InputError  # all of these here, because they load JAX
     from archrepair_jax.reporting.progress import Progress
-    from archrepair_jax.tasks import TASKS
     from archrepair_jax.training.loop import Diverged, Stopped
 
     task = TASKS[config.get("task", "images")]

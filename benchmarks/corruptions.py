@@ -19,7 +19,7 @@ from provenance import head, this_machine
 
 from archrepair_jax.data.corruptions import KINDS, SEVERITIES, corrupt, quantize
 from archrepair_jax.models import ModelSettings, build
-from archrepair_jax.models.importers import load_weights
+from archrepair_jax.models.formats.weights import load_weights
 
 ROOT = pathlib.Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "data" / "corruptions_reference.csv"

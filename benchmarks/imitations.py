@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from archrepair_jax.domains.sampling import CHUNK, Regions, draw, uniform
-from archrepair_jax.models.mlp import ACTIVATIONS, mlp
+from archrepair_jax.evaluation.survey import Tally, survey
+from archrepair_jax.line.region_settings import RegionSettings
+from archrepair_jax.line.regions import make_problem, read_case
+from archrepair_jax.models.families.mlp import ACTIVATIONS, mlp
+from archrepair_jax.models.formats.onnx import write_onnx
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.models.onnx import write_onnx
-from archrepair_jax.region_pipeline import make_problem, read_case
-from archrepair_jax.region_settings import RegionSettings
+from archrepair_jax.regions.sampling import CHUNK, Regions, draw, uniform
 from archrepair_jax.repair.regions import RegionProblem
-from archrepair_jax.repair.survey import Tally, survey
 
 STEPS, ROUNDS, HALF_BATCH = 2_000, 10, 512
 AGREEMENT, VIOLATIONS = 0.95, 1e-3

@@ -21,19 +21,21 @@ import jax.numpy as jnp
 import numpy as np
 from provenance import head, this_machine
 
-from archrepair_jax.domains.properties import Property, margin
-from archrepair_jax.domains.vnnlib import read_vnnlib
+from archrepair_jax.evaluation.specification import Specification
+from archrepair_jax.models.formats.nnet import read_nnet
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.models.nnet import read_nnet
-from archrepair_jax.repair.imitation import Cases, Samples, Specification
-from archrepair_jax.repair.imitation_tuning import (
+from archrepair_jax.regions.properties import Property, margin
+from archrepair_jax.regions.vnnlib import read_vnnlib
+from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.tuning import (
     ImitationTuningSettings,
     behaviour_differences,
     choose_neurons,
     cost_weights,
     tune_neurons,
 )
-from archrepair_jax.search.swarm import SwarmSettings, minimize
+from archrepair_jax.training.batches import Samples
+from archrepair_jax.training.swarm import SwarmSettings, minimize
 
 ADVISORY = Specification(margin, sign=-1)
 

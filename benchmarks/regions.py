@@ -9,7 +9,7 @@ import pathlib
 
 from provenance import head
 
-from archrepair_jax.models.exchange import write_whole
+from archrepair_jax.models.formats.dense import write_whole
 from archrepair_jax.reporting.regions import table, verdict
 
 

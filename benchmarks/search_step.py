@@ -22,8 +22,8 @@ from archrepair_jax.repair.problem import block_inputs, logits
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
 from archrepair_jax.training.batches import make_pool
+from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate
-from archrepair_jax.training.tuning import TuningSettings, make_optimizer, start_state, tuning_step
 
 
 def measure(block: str, batch: int, repeats: int) -> dict[str, float]:

@@ -27,7 +27,7 @@ keeps 24 to 29 % of those in property 8's region and 11 to 31 % in the whole dom
 93 to 98 %, and is not clean.
 """
 
-from archrepair_jax.region_settings import default_config
+from archrepair_jax.line.region_settings import default_config
 
 SATISFIED = ("N3_3", "N4_2")  # the networks to which property 2 applies and that have it
 NETWORKS = [f"N{x}_{y}" for x in range(2, 6) for y in range(1, 10)]

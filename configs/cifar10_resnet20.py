@@ -17,7 +17,7 @@ own, 80.3 % (91.0 %). Fine-tuning the stem (74.5 %, clean 91.5 %) cannot be told
 
 import os
 
-from archrepair_jax.settings import default_config
+from archrepair_jax.line.settings import default_config
 
 
 def get_config(size: str = ""):

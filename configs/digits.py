@@ -14,7 +14,7 @@ random architecture 84.9 % (95.0 %), and fine-tuning the whole network 90.4 % (9
 speaks for repairing one block. The whole network's learning rate is the best of 1e-3 to 2e-2 on the guard's examples.
 """
 
-from archrepair_jax.settings import default_config
+from archrepair_jax.line.settings import default_config
 
 
 def get_config(size: str = ""):

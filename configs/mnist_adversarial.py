@@ -28,7 +28,7 @@ one, not tried, may do more harm to any arm.
 
 import os
 
-from archrepair_jax.settings import default_config
+from archrepair_jax.line.settings import default_config
 
 CHOICES = ("fashion", "quick", "fashion_quick")
 

@@ -5,7 +5,7 @@ import importlib
 import pytest
 from program import ROOT
 
-from archrepair_jax.settings import from_config
+from archrepair_jax.line.settings import from_config
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A run of seconds with everything in it: digits, a small network of vectors (quick to compile), two corruptions."""
 
-from archrepair_jax.settings import default_config
+from archrepair_jax.line.settings import default_config
 
 
 def get_config():

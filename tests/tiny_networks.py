@@ -10,7 +10,7 @@ from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, SearchState
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
 from archrepair_jax.training.batches import Pool, make_pool
-from archrepair_jax.training.tuning import TuningSettings
+from archrepair_jax.training.descent import TuningSettings
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,6 @@
 """Repairs a tiny network over a region in seconds."""
 
-from archrepair_jax.region_settings import default_config
+from archrepair_jax.line.region_settings import default_config
 
 
 def get_config():

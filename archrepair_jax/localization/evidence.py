@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.localization.attacks import fgsm, pgd
 from archrepair_jax.localization.gradients import Trace, forward, stack
 from archrepair_jax.localization.settings import LocalizationSettings
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.views.attacks import fgsm, pgd
 
 Examples = tuple[Array, Array]  # images [N, H, W, C], uint8 or float in [0, 1]; labels [N]
 

@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models import convnet, densenet, mlp, resnet
 from archrepair_jax.models.blocks import Normalize
+from archrepair_jax.models.families import convnet, densenet, mlp, resnet
 from archrepair_jax.models.layers import Blocks
 from archrepair_jax.models.network import Network
 

@@ -2,7 +2,7 @@
 
 from archrepair_jax.repair.architecture import architecture_search, random_architecture
 from archrepair_jax.repair.fine_tuning import fine_tune_block, fine_tune_network
-from archrepair_jax.repair.imitation_methods import imitation_retraining, imitation_tuning
+from archrepair_jax.repair.imitation.methods import imitation_retraining, imitation_tuning
 
 METHODS = {
     "architecture_search": architecture_search,

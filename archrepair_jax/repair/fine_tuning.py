@@ -8,8 +8,8 @@ from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.problem import Problem, Repair, block_pools, image_pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.batches import Pool
+from archrepair_jax.training.descent import make_optimizer, merge, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.tuning import make_optimizer, merge, start_state, tuning_step
 
 
 def fine_tune_block(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int32, PRNGKeyArray, UInt8
 
-from archrepair_jax.data.views import View
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.training.batches import Pool, make_pool
 from archrepair_jax.training.parallel import Devices, parallel_map
+from archrepair_jax.views.view import View
 
 EVALUATION_BATCH = 500
 

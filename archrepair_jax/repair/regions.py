@@ -13,20 +13,22 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from archrepair_jax.domains.bounds import certain_slack, has_bounds
-from archrepair_jax.domains.properties import Property, margin
-from archrepair_jax.domains.sampling import Cells, Regions, draw_cells, scan, seek, uniform
 from archrepair_jax.errors import InputError
+from archrepair_jax.evaluation.specification import Specification
+from archrepair_jax.evaluation.survey import survey
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.repair.imitation import Cases, Samples, Specification
-from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings, retrain
-from archrepair_jax.repair.imitation_tuning import (
+from archrepair_jax.proof.bounds import certain_slack, has_bounds
+from archrepair_jax.regions.properties import Property, margin
+from archrepair_jax.regions.sampling import Cells, Regions, draw_cells, scan, seek, uniform
+from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings, retrain
+from archrepair_jax.repair.imitation.tuning import (
     ImitationTuningSettings,
     behaviour_differences,
     choose_neurons,
     tune_neurons,
 )
-from archrepair_jax.repair.survey import survey
+from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.loop import Loop
 
 FIDELITY_CHUNKS = 20  # of sampling.CHUNK inputs, to see what a round has kept

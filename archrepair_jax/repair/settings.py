@@ -3,11 +3,11 @@
 import dataclasses
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings
-from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
+from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings
+from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
 from archrepair_jax.search.bilevel import SearchSettings
-from archrepair_jax.search.swarm import SwarmSettings
-from archrepair_jax.training.tuning import TuningSettings
+from archrepair_jax.training.descent import TuningSettings
+from archrepair_jax.training.swarm import SwarmSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from archrepair_jax.data.views import ADAPTIVE, ATTACKS
 from archrepair_jax.reporting.comparison import Report, arms, is_suspect, ordered_kinds, seen_kinds
 from archrepair_jax.reporting.wording import count, duration, judgement, percent, points, title, with_interval
+from archrepair_jax.views.view import ADAPTIVE, ATTACKS
 
 SUSPECTS_SHOWN = 10
 SIZES = {"parameters": "parameters of the network", "multiply_adds": "multiply-adds an image"}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from archrepair_jax.models.exchange import write_whole
+from archrepair_jax.files import write_whole
 from archrepair_jax.reporting.wording import count, percent
 
 Record = Mapping[str, Any]

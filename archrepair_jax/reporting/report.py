@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 
+from archrepair_jax.files import write_whole
 from archrepair_jax.reporting import figures, markdown, wording
 
 SCHEMA_VERSION = 1
@@ -55,9 +56,9 @@ def write(folder: os.PathLike | str, report: Mapping[str, Any]) -> None:
     folder = pathlib.Path(folder)
     drawn = figures.draw(report)
     for name, png in drawn.items():
-        _replace(folder / "figures" / f"{name}.png", png)
-    _replace(folder / "report.md", markdown.render(report, drawn).encode())
-    _replace(folder / "report.json", _encode(report).encode())
+        write_whole(folder / "figures" / f"{name}.png", png)
+    write_whole(folder / "report.md", markdown.render(report, drawn).encode())
+    write_whole(folder / "report.json", _encode(report).encode())
 
 
 @functools.cache
@@ -102,10 +103,3 @@ def _complete(value: Any, rule: Mapping[str, Any]) -> Any:
 
 def _resolve(rule: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema()["$defs"][rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.search.cell import Alphas, RelaxedBlock, beside, mixing_weights, uniform_alphas
 from archrepair_jax.training.batches import Batch, Pool, draw, repair_loss
+from archrepair_jax.training.descent import TuningSettings, make_optimizer
 from archrepair_jax.training.parallel import mean
-from archrepair_jax.training.tuning import TuningSettings, make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)

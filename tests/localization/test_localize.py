@@ -14,7 +14,7 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.localization import Localization, LocalizationSettings, localize
 from archrepair_jax.localization.evidence import draw
 from archrepair_jax.models import ModelSettings, build
-from archrepair_jax.models.importers import load_weights
+from archrepair_jax.models.formats.weights import load_weights
 
 KEY = jax.random.key(0)
 NETWORK = build(ModelSettings(name="mlp", widths=(32, 32, 32, 32)), (8, 8, 1), 10)

@@ -9,9 +9,9 @@ import pytest
 from archrepair_jax.localization import gradients
 from archrepair_jax.localization.gradients import forward, neuron_gradients, stack
 from archrepair_jax.models.blocks import Normalize
+from archrepair_jax.models.families.resnet import BasicBlock
 from archrepair_jax.models.layers import Head, Stem
 from archrepair_jax.models.network import Network
-from archrepair_jax.models.resnet import BasicBlock
 
 BLOCKS = (
     ("input", Normalize((0.5,), (0.25,))),

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import MODELS, ModelSettings, build
 from archrepair_jax.models.blocks import Block
-from archrepair_jax.models.densenet import DenseLayer, densenet
+from archrepair_jax.models.families.densenet import DenseLayer, densenet
+from archrepair_jax.models.families.mlp import ACTIVATIONS, Layer
+from archrepair_jax.models.families.resnet import BasicBlock, Bottleneck, pad_channels
 from archrepair_jax.models.layers import Stem, conv
-from archrepair_jax.models.mlp import ACTIVATIONS, Layer
 from archrepair_jax.models.network import Network
-from archrepair_jax.models.resnet import BasicBlock, Bottleneck, pad_channels
 
 SMALL = {
     "resnet8": ModelSettings("resnet8", widths=(4, 6, 8)),

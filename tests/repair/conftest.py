@@ -6,8 +6,8 @@ import pytest
 import tiny_networks
 from tiny_networks import compile_quickly  # noqa: F401
 
-from archrepair_jax.data.views import CLEAN, View
 from archrepair_jax.repair.problem import Examples, Problem
+from archrepair_jax.views.view import CLEAN, View
 
 
 @pytest.fixture(scope="session")

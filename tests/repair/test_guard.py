@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from archrepair_jax.data.views import CLEAN, View
 from archrepair_jax.repair import guard
 from archrepair_jax.repair.guard import at_fraction, guarded
 from archrepair_jax.repair.problem import Examples, Problem, Repair
 from archrepair_jax.repair.settings import GuardSettings
+from archrepair_jax.views.view import CLEAN, View
 
 IMAGES = 10
 SETTINGS = GuardSettings(fractions=(1.0, 0.75, 0.5, 0.25), clean_drop=0.1)

@@ -15,19 +15,19 @@ from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair import METHODS, architecture
 from archrepair_jax.repair.architecture import install, put, recalibrate, search_cost, tune_found
 from archrepair_jax.repair.guard import at_fraction
-from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
+from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
 from archrepair_jax.repair.problem import block_pools, logits
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search import selection
 from archrepair_jax.search.bilevel import SearchSettings
 from archrepair_jax.search.cell import Genotype, Space, genotype_from_json, make_space, random_genotype
 from archrepair_jax.search.operations import ORIGINAL
-from archrepair_jax.search.swarm import SwarmSettings
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.batches import draw
+from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import AXIS, choose_devices, parallel_steps
-from archrepair_jax.training.tuning import TuningSettings
+from archrepair_jax.training.swarm import SwarmSettings
 
 ONE = choose_devices(1)
 SEARCH = SearchSettings(

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from tiny_networks import compile_quickly  # noqa: F401
 
-from archrepair_jax.domains.bounds import certain_slack
-from archrepair_jax.domains.proof import COUNTEREXAMPLE, PROVED, prove
-from archrepair_jax.domains.properties import make_property
-from archrepair_jax.domains.sampling import CHUNK, draw_cells, make_regions
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.mlp import ACTIVATIONS, mlp
+from archrepair_jax.evaluation.survey import survey
+from archrepair_jax.models.families.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.network import Network
+from archrepair_jax.proof.bounds import certain_slack
+from archrepair_jax.proof.branch_and_bound import COUNTEREXAMPLE, PROVED, prove
+from archrepair_jax.regions.properties import make_property
+from archrepair_jax.regions.sampling import CHUNK, draw_cells, make_regions
 from archrepair_jax.repair import regions
-from archrepair_jax.repair.imitation_retraining import ImitationRetrainingSettings, retrain
-from archrepair_jax.repair.imitation_tuning import ImitationTuningSettings
+from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings, retrain
+from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
 from archrepair_jax.repair.regions import (
     DECISIONS,
     RegionProblem,
@@ -30,9 +31,8 @@ from archrepair_jax.repair.regions import (
     suspicious,
     take,
 )
-from archrepair_jax.repair.survey import survey
-from archrepair_jax.search.swarm import SwarmSettings
 from archrepair_jax.training.loop import Loop
+from archrepair_jax.training.swarm import SwarmSettings
 
 BOX = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 SETTINGS = RegionRepairSettings(

@@ -10,9 +10,9 @@ import tiny_networks
 from jax.flatten_util import ravel_pytree
 
 from archrepair_jax.search.bilevel import Search, SearchSettings
+from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate
-from archrepair_jax.training.tuning import TuningSettings
 
 ONE, EIGHT = choose_devices(1), choose_devices(8)
 TUNING = TuningSettings(batch_size=16, learning_rate=0.02)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.blocks import Normalize
-from archrepair_jax.models.densenet import densenet
+from archrepair_jax.models.families.densenet import densenet
 from archrepair_jax.models.network import Network, block_variables
 from archrepair_jax.search.cell import (
     DEFAULT,

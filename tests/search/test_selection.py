@@ -30,9 +30,9 @@ from archrepair_jax.search.cell import (
 )
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.search.selection import by_perturbation, inherit, largest_alpha, silenced
+from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices
-from archrepair_jax.training.tuning import TuningSettings
 
 ONE = choose_devices(1)
 SPACE = Space(1, ("conv_1x1", "sep_conv_3x3", "blur_conv_3x3"), 4, 1)

@@ -11,9 +11,9 @@ from flax import struct
 
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.checkpoints import Checkpoints
+from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.loop import Diverged, Loop, Stopped
 from archrepair_jax.training.parallel import choose_devices
-from archrepair_jax.training.tuning import TuningSettings, make_optimizer, start_state, tuning_step
 
 ONE = choose_devices(1)
 

@@ -14,6 +14,7 @@ from archrepair_jax.repair import architecture
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.cell import random_genotype
 from archrepair_jax.training import parallel
+from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import (
     call_length,
@@ -25,7 +26,6 @@ from archrepair_jax.training.parallel import (
     replicate,
     share,
 )
-from archrepair_jax.training.tuning import TuningSettings, make_optimizer, start_state, tuning_step
 
 ONE, EIGHT = choose_devices(1), choose_devices(8)
 TUNING = TuningSettings(batch_size=16)
@@ -134,7 +134,7 @@ def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
     ("room", "fixture", "wrong"),
     [
         ("archrepair_jax.search.bilevel", "search", (".alphas['edge_0_2']", ".weights['original']['conv1']['kernel']")),
-        ("archrepair_jax.training.tuning", "tuning", (".params['head']['linear']['kernel']", "[1]['loss']")),
+        ("archrepair_jax.training.descent", "tuning", (".params['head']['linear']['kernel']", "[1]['loss']")),
     ],
 )
 def test_a_forgotten_mean_is_noticed(room, fixture, wrong, request, monkeypatch):

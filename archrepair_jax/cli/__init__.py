@@ -1,0 +1,1 @@
+"""The command line: flags, interruption, and which task a config names."""

@@ -1,0 +1,43 @@
+"""The flags, and what is wrong with them in one line; nothing here loads JAX (a config file may)."""
+
+import re
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "the run's settings, a Python file", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "the folder for results")
+
+
+def read(argv: list[str]) -> tuple[ConfigDict, str]:
+    """The config and the work folder; raises whatever a flag or the config file raises."""
+    if others := flags.FLAGS(argv)[1:]:
+        raise flags.Error(f"{others[0]} belongs to no flag: write --config FILE --workdir DIR (--help tells more)")
+    require(CONFIG, "FILE, the run's settings")
+    if not hasattr(CONFIG.value, "to_dict"):  # asking raises what went wrong with the file
+        raise flags.Error("get_config() returns no ConfigDict: return the changed settings.default_config()")
+    if not WORKDIR.present and CONFIG.value.get("out"):
+        return CONFIG.value, CONFIG.value.out
+    require(WORKDIR, "DIR, a folder for results")
+    return CONFIG.value, WORKDIR.value
+
+
+def require(flag: flags.FlagHolder, what: str) -> None:
+    """Raises flags.Error, with what to add, for a flag that is not given or empty."""
+    if not flag.present or flag.value == "":
+        raise flags.Error(f"--{flag.name} is missing: add --{flag.name} {what} (--help tells more)")
+
+
+def in_words(error: Exception) -> str:
+    """What is wrong, out of a message into which its library put keys, a dump of the config or a traceback."""
+    text = str(error)
+    if key := re.search(r'Did you mean "(.+?)" instead of "(.+?)"', text):
+        return f"the config has no key {key[2]!r}: did you mean {key[1]!r}?"
+    if key := re.search(r'Key "(.+?)" does not exist', text) or re.fullmatch(r"[\"']+(\w+)[\"']+", text):
+        return f"the config has no key {key[1]!r}: line/settings.py (region_settings.py) lists those there are"
+    if fault := re.search(r"\[Errno \d+\] (.+)", text):
+        return f"cannot read the config: {fault[1]}"
+    if isinstance(error, flags.Error):
+        flag, _, traceback = text.partition(" Error whilst parsing config file:")
+        return f"{flag} {traceback.strip().splitlines()[-1]}" if traceback else text
+    return f"cannot read the config: {type(error).__name__}: {text}"

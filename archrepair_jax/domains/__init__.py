@@ -1,1 +1,0 @@
-"""Whole regions of inputs: properties, sampling, bounds and proofs."""

@@ -1,0 +1,1 @@
+"""The line of stages, obtain to record, for images and for regions, and its work folder."""

@@ -1,0 +1,1 @@
+"""Sound bounds, the proof that a property holds, its certificate and an independent checker."""

@@ -1,0 +1,1 @@
+"""Whole input regions: properties, their files, and inputs drawn from them."""

@@ -1,0 +1,1 @@
+"""Repair by behaviour imitation (BIRDNN, Liang et al. 2023)."""

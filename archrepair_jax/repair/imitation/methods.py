@@ -1,0 +1,106 @@
+"""Both styles of behaviour imitation as methods for image classifiers, on the budget of all other methods.
+
+Negatives are failing train examples, positives passing ones; what is asked of both is their label. What the original
+network makes of the examples is not counted, as in the other methods.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, PRNGKeyArray
+
+from archrepair_jax.errors import InputError
+from archrepair_jax.evaluation.specification import CLASSIFICATION
+from archrepair_jax.models.network import Network
+from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.retraining import retrain
+from archrepair_jax.repair.imitation.tuning import behaviour_differences, choose_neurons, fold, tune_neurons
+from archrepair_jax.repair.problem import Examples, Problem, Repair
+from archrepair_jax.repair.settings import RepairSettings
+from archrepair_jax.training.batches import Samples, scaled
+from archrepair_jax.training.loop import Loop
+
+FORWARD_PASSES = 3  # that cost what a sample-gradient does: a forward pass, and a backward one of twice the work
+
+
+def imitation_tuning(problem: Problem, settings: RepairSettings, key: PRNGKeyArray, loop: Loop) -> Repair:
+    """Factors on the neurons whose behaviour differs most between failing and passing examples, by a particle swarm.
+
+    All particles are judged on the same examples, in every iteration: as many, drawn by lot, as the budget pays for.
+    """
+    swarm, count = settings.imitation_tuning.swarm, judged_examples(settings)
+    lots, search = jax.random.split(key)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(lots)))
+    failing, passing = (rng.permutation(rows) for rows in divided(problem.train))
+    failing = failing[: min(max(round(count * settings.tuning.failing_share), 1), count - 1)]
+    passing = passing[: count - len(failing)]
+    loop.report("swarm", 0, 1, "")
+    cases = jax.tree.map(scaled, make_cases(problem.train, failing, passing))
+    tuned = tune_neurons(problem.network, problem.variables, cases, CLASSIFICATION, settings.imitation_tuning, search)
+    loop.report("swarm", 1, 1, f"cost {tuned.history[-1]:.3f}")
+    _, start = fold(problem.network, problem.variables, jax.tree.map(np.ones_like, tuned.factors))
+    passes = swarm.particles * swarm.iterations * (len(failing) + len(passing))  # even if it stopped early
+    details = {
+        "neurons": [
+            {"block": block, "channel": channel, "factor": float(tuned.factors[block][channel])}
+            for block, channel in tuned.neurons
+        ],
+        "scaled": [name for name in tuned.factors if f"{name}_scale" in tuned.network.names],
+    }
+    return Repair(tuned.network, tuned.variables, start, -(-passes // FORWARD_PASSES), details)
+
+
+def imitation_retraining(problem: Problem, settings: RepairSettings, key: PRNGKeyArray, loop: Loop) -> Repair:
+    """All weights, by descent: failing examples towards the behaviour of the nearest passing ones of their class.
+
+    Failing examples of a class that has no passing one have nothing to imitate, and are left out. Normalisation keeps
+    its statistics.
+    """
+    steps, labels = settings.tuning_steps(), problem.train.labels
+    failing, passing = divided(problem.train)
+    failing = failing[np.isin(labels[failing], labels[passing])]
+    learn = dataclasses.replace(settings.imitation_retraining, steps=steps, batch_size=settings.tuning.batch_size)
+    cases = make_cases(problem.train, failing, passing)
+    variables = retrain(problem.network, problem.variables, cases, CLASSIFICATION, learn, key, loop)
+    return Repair(problem.network, variables, problem.variables, steps * learn.batch_size)
+
+
+def divided(examples: Examples) -> tuple[Int[np.ndarray, "F"], Int[np.ndarray, "P"]]:
+    """The rows of failing and of passing examples."""
+    right = examples.correct.reshape(-1)
+    return np.flatnonzero(~right), np.flatnonzero(right)
+
+
+def make_cases(examples: Examples, failing: Int[np.ndarray, "F"], passing: Int[np.ndarray, "P"]) -> Cases:
+    """Failing examples as negatives, passing ones as positives, their labels as tags, and none outside."""
+
+    def take(rows: np.ndarray) -> Samples:
+        return Samples(jnp.asarray(examples.images[rows]), jnp.asarray(examples.labels[rows]))
+
+    return Cases(take(failing), take(passing), take(failing[:0]), None)
+
+
+def judged_examples(settings: RepairSettings) -> int:
+    """The examples that the budget lets a swarm's particles be judged on. Raises InputError when they are too few."""
+    swarm = settings.imitation_tuning.swarm
+    passes = swarm.particles * swarm.iterations
+    count = FORWARD_PASSES * settings.budget // passes
+    if count < 2:
+        raise InputError(
+            f"repair.budget={settings.budget} is too small for a swarm of {swarm.particles} particles to see two "
+            f"examples in {swarm.iterations} iterations: raise it to {-(-2 * passes // FORWARD_PASSES)} or more"
+        )
+    return count
+
+
+def check_tuning(settings: RepairSettings, network: Network) -> None:
+    """Raises InputError for a budget too small for the swarm, and for more neurons to scale than the network has."""
+    judged_examples(settings)
+    one = Samples(jnp.zeros((1, *network.image_shape)), jnp.zeros(1, jnp.int32))
+    variables = jax.eval_shape(network.init, jax.random.key(0))
+    shapes = jax.eval_shape(lambda v: behaviour_differences(network, v, one, one, 1), variables)
+    if not settings.imitation_tuning.outputs:
+        del shapes[network.names[-1]]
+    choose_neurons(network, jax.tree.map(lambda x: np.zeros(x.shape), shapes), settings.imitation_tuning.neurons)

@@ -1,0 +1,105 @@
+"""A repaired network comes back callable, in any process, with identical logits."""
+
+import json
+import os
+
+import jax
+import numpy as np
+import pytest
+from program import end
+from tiny_config import get_config
+from tiny_networks import random_variables
+
+import archrepair_jax
+from archrepair_jax.data.sources import load as load_data
+from archrepair_jax.errors import InputError
+from archrepair_jax.line.saving import Classifier, save
+from archrepair_jax.line.settings import from_config
+from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.repair.architecture import install
+from archrepair_jax.repair.imitation.tuning import fold
+from archrepair_jax.search.cell import make_space, random_genotype
+
+NAMES = ("ant", "bee", "cat", "dog")
+CLASSIFY = """
+import sys, archrepair_jax, numpy as np
+folder, images, logits = sys.argv[1:]
+np.save(logits, archrepair_jax.load(folder)(np.load(images)))
+"""
+
+
+@pytest.fixture(params=["resnet8", "mlp", "scaled"])
+def repaired(request, tmp_path) -> Classifier:
+    """A network with a found block, or with scales behind two of its blocks, and saved."""
+    if request.param == "scaled":
+        model = ModelSettings("resnet8", widths=(4, 8, 8))
+        original = build(model, (8, 8, 1), len(NAMES))
+        factors = {"stage1_block1": np.full(4, 0.5, np.float32), "stem": np.full(4, 2.0, np.float32)}
+        network, variables = fold(original, random_variables(original, seed=1), factors)
+        save(tmp_path, network, variables, model, NAMES, {"block": "stem", "scaled": list(factors)})
+        return Classifier(network, variables, NAMES)
+    widths, block = {"resnet8": ((4, 8, 8), "stage2_block1"), "mlp": ((8, 8), "layer2")}[request.param]
+    model = ModelSettings(request.param, widths=widths, mean=(0.4,))
+    network = build(model, (8, 8, 1), len(NAMES))
+    space = make_space(network, random_variables(network), block, 1, ())
+    genotype = random_genotype(space, jax.random.key(3))
+    network = install(network, block, genotype)
+    variables = random_variables(network, seed=1)
+    save(tmp_path, network, variables, model, NAMES, {"block": block, "genotype": genotype.as_json()})
+    return Classifier(network, variables, NAMES)
+
+
+def images(count: int = 6) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), np.uint8)
+
+
+def test_a_new_process_gives_identical_logits(program, repaired, tmp_path):
+    np.save(tmp_path / "images.npy", images())
+    files = [str(tmp_path), str(tmp_path / "images.npy"), str(tmp_path / "logits.npy")]
+    status, _, errors = end(program.start("-c", CLASSIFY, *files, XLA_FLAGS=os.environ["XLA_FLAGS"]))
+    assert status == 0, errors
+    logits = np.load(tmp_path / "logits.npy")
+    assert logits.shape == (6, 4) and len(np.unique(logits)) == 24
+    assert np.array_equal(logits, repaired(images()))
+
+
+def test_the_loaded_network_is_the_saved_one(repaired, tmp_path):
+    loaded = archrepair_jax.load(tmp_path)
+    assert loaded.network == repaired.network and loaded.class_names == NAMES
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded.variables, repaired.variables))
+    np.testing.assert_allclose(loaded(images() / np.float32(255)), loaded(images()), atol=1e-4)
+
+
+def test_a_run_keeps_the_network_that_its_report_is_about(program):
+    folder, _ = program.finished()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["repair"]["genotype"], "the tiny config is to find a block"
+    settings, classifier = from_config(get_config()), archrepair_jax.load(folder)
+    test = load_data(settings.data, settings.seed).test
+    right = np.asarray(classifier(test.images).argmax(-1)) == test.labels
+    assert right.mean() == report["after"]["clean"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((8, 8, 1), np.uint8), r"shape \(8, 8, 1\) do not fit: this network takes \[B, 8, 8, 1\]"),
+        (np.zeros((2, 8, 9, 1), np.uint8), "do not fit"),
+        (np.zeros((2, 8, 8, 1), np.int32), "images are int32: give uint8, or floats"),
+    ],
+)
+def test_images_that_do_not_fit(repaired, array, words):
+    with pytest.raises(InputError, match=words):
+        repaired(array)
+
+
+def test_folders_without_a_network(tmp_path, repaired):
+    with pytest.raises(InputError, match="holds no repaired network"):
+        archrepair_jax.load(tmp_path / "elsewhere")
+    (tmp_path / "repaired.safetensors").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="there is no file of weights"):
+        archrepair_jax.load(tmp_path)
+    text = (tmp_path / "repaired.json").read_text()
+    (tmp_path / "repaired.json").write_text(text[:-20])
+    with pytest.raises(InputError, match="repaired.json is damaged"):
+        archrepair_jax.load(tmp_path)

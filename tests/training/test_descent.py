@@ -1,0 +1,96 @@
+"""Gradient descent on a span of blocks: what learns, what stays, and how."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_networks
+
+from archrepair_jax.training.descent import (
+    OPTIMIZERS,
+    TuningSettings,
+    make_optimizer,
+    merge,
+    start_state,
+    tuning_step,
+)
+from archrepair_jax.training.loop import Loop
+from archrepair_jax.training.parallel import choose_devices
+
+ONE = choose_devices(1)
+
+
+def same(one, other) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
+
+
+def tuned(span, *, train, steps=12, **settings):
+    network = tiny_networks.plain_network()
+    variables = tiny_networks.random_variables(network)
+    settings = TuningSettings(batch_size=16, learning_rate=0.02, preserve=0.0, failing_share=0.75, **settings)
+    optimizer = make_optimizer(settings, steps)
+    pool = tiny_networks.image_pool(network, variables, 16)
+    # a span's inputs are those of its first block
+    pool = pool.replace(inputs=network.span(variables, pool.inputs / np.float32(255), 0, span[0])[0])
+    step = tuning_step(network, span, optimizer, settings, train=train)
+    state, history = Loop(ONE).run(
+        "t", step, start_state(network, variables, span, optimizer), (variables, pool), steps=steps
+    )
+    return variables, merge(variables, state), history
+
+
+def test_a_block_alone_learns_and_its_statistics_stay():
+    before, after, history = tuned((2, 3), train=False, optimizer="adam")
+    assert history[-1]["loss"] < history[0]["loss"] - 0.05
+    assert [name for name in before["params"] if not same(before["params"][name], after["params"][name])] == ["block1"]
+    assert same(before["batch_stats"], after["batch_stats"])
+
+
+def test_statistics_follow_the_batches_when_training():
+    before, after, history = tuned((2, 4), train=True, optimizer="sgd")
+    assert history[-1]["loss"] < history[0]["loss"] - 0.05
+    assert same(before["params"]["stem"], after["params"]["stem"])
+    assert not same(before["params"]["head"], after["params"]["head"])
+    assert same(before["batch_stats"]["stem"], after["batch_stats"]["stem"])
+    assert not same(before["batch_stats"]["block1"], after["batch_stats"]["block1"])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_rate_falls_to_zero_and_large_gradients_are_clipped(name):
+    settings = TuningSettings(optimizer=name, learning_rate=0.1)
+    optimizer = make_optimizer(settings, 4)
+    params = {"w": jnp.ones(4)}
+    sizes = []
+    for gradient in (1e6, 1e3):
+        state = optimizer.init(params)
+        updates, _ = optimizer.update({"w": jnp.full(4, gradient)}, state, params)
+        sizes.append(float(jnp.linalg.norm(updates["w"])))
+    assert sizes[0] == pytest.approx(sizes[1], rel=1e-5)  # both are cut to norm 5
+    state, steps = optimizer.init(params), []
+    for _ in range(5):
+        updates, state = optimizer.update({"w": jnp.ones(4)}, state, params)
+        steps.append(float(jnp.abs(updates["w"]).max()))
+    assert steps[0] > steps[3] > steps[4] == 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_decay_pulls_to_zero(name):
+    optimizer = make_optimizer(TuningSettings(optimizer=name, weight_decay=0.1), 4)
+    params = {"w": jnp.array([2.0, -2.0])}
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    assert updates["w"][0] < 0 < updates["w"][1]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_can_be_differentiated_where_a_gradient_is_zero(name):
+    """As second-order search does; many weights of a silent operation have no gradient yet."""
+    optimizer = make_optimizer(dataclasses.replace(TuningSettings(), optimizer=name), 4)
+    params = {"w": jnp.ones(3)}
+
+    def moved(x):
+        gradients = {"w": jnp.array([1.0, 0.0, 2.0]) * x}
+        return optimizer.update(gradients, optimizer.init(params), params)[0]["w"].sum()
+
+    assert np.isfinite(jax.grad(moved)(0.7))
