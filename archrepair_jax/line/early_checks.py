@@ -9,6 +9,7 @@ from archrepair_jax.models.network import Network
 from archrepair_jax.repair.architecture import search_cost
 from archrepair_jax.repair.imitation.methods import check_tuning
 from archrepair_jax.search.cell import Space, make_space
+from archrepair_jax.training.ledger import GRADIENT, Cost
 from archrepair_jax.training.parallel import Devices, check_batch
 from archrepair_jax.views.view import CLEAN
 
@@ -48,8 +49,10 @@ def check_network(settings: Settings, network: Network) -> None:
         space = a_space(settings, network)
         if "architecture_search" in spent:
             spent["architecture_search"] = search_cost(repair.search, space, repair.tuning.batch_size)
-    for sample_gradients in spent.values():
-        repair.tuning_steps(sample_gradients)
+    for passes in spent.values():
+        least = Cost(passes + GRADIENT * repair.tuning.batch_size).sample_gradients
+        if repair.budget < least:
+            raise InputError(f"repair.budget={repair.budget} leaves no step to tune: raise it well above {least}")
 
 
 def a_space(settings: Settings, network: Network) -> Space:

@@ -21,11 +21,12 @@ from archrepair_jax.models import build
 from archrepair_jax.models.formats.weights import load_weights
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair import METHODS
-from archrepair_jax.repair.guard import guarded
+from archrepair_jax.repair.guard import guard_price, guarded
 from archrepair_jax.repair.problem import Examples, Problem, logits
 from archrepair_jax.reporting import report as reports
 from archrepair_jax.training.batches import plain_pool
 from archrepair_jax.training.descent import make_optimizer, merge, start_state, tuning_step
+from archrepair_jax.training.ledger import Ledger
 from archrepair_jax.training.loop import Diverged, Loop, Stopped
 from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.views.attacks import attacked
@@ -129,12 +130,12 @@ def trained(line: Run) -> Variables:
     training, network = line.settings.training, line.network
 
     def train() -> dict[str, Any]:
-        span, key = (0, len(network.blocks)), line.key("model")
-        optimizer = make_optimizer(training.descent, training.steps)
-        step = tuning_step(network, span, optimizer, training.descent, train=True)
+        rates, key = dict.fromkeys(network.names, 1.0), line.key("model")
+        optimizer = make_optimizer(training.descent, training.steps, rates)
+        step = tuning_step(network, rates, optimizer, training.descent, train=True)
         images, labels = line.dataset.train.images, line.dataset.train.labels
         variables = network.init(key)
-        state = start_state(network, variables, span, optimizer)
+        state = start_state(variables, rates, optimizer)
         data = variables, plain_pool(images, labels, network.num_classes, key)
         loop = dataclasses.replace(line.loop, folder=line.work.path / "checkpoints")
         state, _ = loop.run("training", step, state, data, steps=training.steps)
@@ -219,24 +220,27 @@ def suspects(line: Run, problem: Problem) -> dict[str, Any]:
 
 def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Variables], dict[str, Any]]:
     """One method's repair, admitted as far as the guard allows: its network and variables, and what is told of it."""
-    weights = f"stages/{method}"
+    weights, settings = f"stages/{method}", line.settings.repair
 
     def repair() -> dict[str, Any]:
         loop = dataclasses.replace(
             line.loop,
             folder=line.work.path / "checkpoints" / method,
             report=lambda name, *rest: line.loop.report(f"{method}: {name}", *rest),
+            ledger=Ledger(settings.budget, settings.multiply_adds),
         )
         try:
-            repair = METHODS[method](problem, line.settings.repair, line.key(method), loop)
+            with loop.ledger.set_aside(guard_price(problem, settings.guard, loop.devices)):
+                repair = METHODS[method](problem, settings, line.key(method), loop)
         except (Diverged, Stopped) as error:
             raise type(error)(f"{method}, {error}") from error  # its loops do not know whose they are
-        repair, verdict = guarded(problem, repair, line.settings.repair.guard, line.loop.devices)
+        repair, verdict = guarded(problem, repair, settings.guard, loop)
         line.work.keep(weights, repair.variables)
         return {
             "block": problem.block,
             "guard": verdict,
-            "sample_gradients": repair.sample_gradients,
+            "sample_gradients": loop.ledger.spent.sample_gradients,
+            "multiply_adds": loop.ledger.spent.multiply_adds,
             **repair.details,
         }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.repair.fine_tuning import descend
-from archrepair_jax.repair.problem import Problem, Repair, block_pools
+from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import (
@@ -28,8 +28,9 @@ from archrepair_jax.search.cell import (
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.search.selection import by_perturbation, inherit, largest_alpha, silenced
 from archrepair_jax.training.batches import Pool, draw
+from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost, note_forward
 from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import mean, parallel_steps, replicate
+from archrepair_jax.training.parallel import mean, replicate
 
 
 def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
@@ -37,10 +38,7 @@ def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Arr
     choose = settings.search
     space = make_space(problem.network, problem.variables, problem.block, choose.hidden, choose.operations)
     original = dict(problem.network.blocks)[problem.block]
-    spent = search_cost(choose, space, settings.tuning.batch_size)
-    settings.tuning_steps(spent)  # refuses a budget too small before any work is done
-
-    train, validation = block_pools(problem, loop.devices)
+    train, validation = (pool(problem, part, problem.block, loop) for part in ("train", "validation"))
     keys = jax.random.split(key, 3)
     search = Search(problem.network, problem.block, RelaxedBlock(original, space), choose, settings.tuning)
     state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], keys[0])
@@ -65,7 +63,7 @@ def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Arr
         "operations": {arrow(edge): list(space.candidates(edge)) for edge in space.edges},
         "selection": losses,
     }
-    return tune_found(problem, network, variables, genotype, train, spent, settings, loop, details)
+    return tune_found(problem, network, variables, genotype, train, settings, loop, details)
 
 
 def random_architecture(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
@@ -81,8 +79,9 @@ def random_architecture(problem: Problem, settings: RepairSettings, key: jax.Arr
     network = install(problem.network, problem.block, genotype)
     fresh = block_variables(network.init(weights_key), problem.block)
     kept = beside(fresh, block_variables(problem.variables, problem.block))
-    train, _ = block_pools(problem, loop.devices)
-    return tune_found(problem, network, put(problem.variables, problem.block, kept), genotype, train, 0, settings, loop)
+    variables = put(problem.variables, problem.block, kept)
+    train = pool(problem, "train", problem.block, loop)
+    return tune_found(problem, network, variables, genotype, train, settings, loop)
 
 
 def tune_found(
@@ -90,23 +89,22 @@ def tune_found(
     network: Network,
     variables: Variables,
     genotype: Genotype,
-    pool: Pool,
-    spent: int,
+    train: Pool,
     settings: RepairSettings,
     loop: Loop,
     details: dict | None = None,
 ) -> Repair:
     """Fine-tunes a found block with what is left of the budget, and measures its statistics anew."""
-    index, steps = network.index(problem.block), settings.tuning_steps(spent)
-    variables = descend(network, variables, (index, index + 1), pool, steps, settings, loop, train=True)
-    variables = recalibrate(network, variables, problem.block, pool, settings, loop)
-    original = block_variables(problem.variables, problem.block)
-    silent = silenced(block_variables(variables, problem.block), original, genotype)
+    block = problem.block
+    statistics = Recalibration(network, variables, block, settings)
+    with loop.ledger.set_aside(statistics.price(train, loop)):
+        variables = descend(network, variables, {block: 1.0}, train, settings.tuning, loop, train=True)
+    variables = statistics.measure(variables, train, loop)
+    silent = silenced(block_variables(variables, block), block_variables(problem.variables, block), genotype)
     return Repair(
         network,
         variables,
-        silent and put(problem.variables, problem.block, silent),
-        spent + steps * settings.tuning.batch_size,
+        silent and put(problem.variables, block, silent),
         {"genotype": genotype.as_json(), **(details or {})},
     )
 
@@ -124,50 +122,57 @@ def put(variables: Variables, block: str, own: Variables) -> Variables:
     }
 
 
-def recalibrate(
-    network: Network, variables: Variables, block: str, pool: Pool, settings: RepairSettings, loop: Loop
-) -> Variables:
+class Recalibration:
     """Replaces the new operations' running statistics by their mean over ``recalibration_batches`` train batches.
 
     Those of the original branch stay as they are, here as in every other method.
     """
-    batches, size = settings.recalibration_batches, settings.tuning.batch_size
-    module, own = dict(network.blocks)[block], block_variables(variables, block)
-    new = {name: leaf for name, leaf in own.get("batch_stats", {}).items() if name != ORIGINAL}
-    if not new or not batches:
-        return variables
 
-    def step(state, data):
+    def __init__(self, network: Network, variables: Variables, block: str, settings: RepairSettings):
+        self.block, self.module, self.tuning = block, dict(network.blocks)[block], settings.tuning
+        self.own = block_variables(variables, block)
+        self.new = {name: leaf for name, leaf in self.own.get("batch_stats", {}).items() if name != ORIGINAL}
+        self.batches = settings.recalibration_batches if self.new else 0
+        self.start = jnp.int32(0), jax.tree.map(jnp.zeros_like, self.new)
+
+    def step(self, state: tuple, data: tuple) -> tuple[tuple, dict]:
+        """Adds one batch's share."""
         number, total = state
         own, pool = data
-        batch = draw(pool, number, size, settings.tuning.failing_share)
-        empty = own | {"batch_stats": own["batch_stats"] | jax.tree.map(jnp.zeros_like, new)}
-        _, updated = module.apply(empty, batch.inputs, True, mutable=["batch_stats"])
-        share = {name: updated["batch_stats"][name] for name in new}
+        batch = draw(pool, number, self.tuning.batch_size, self.tuning.failing_share)
+        note_forward(len(batch.labels))
+        empty = own | {"batch_stats": own["batch_stats"] | jax.tree.map(jnp.zeros_like, self.new)}
+        _, updated = self.module.apply(empty, batch.inputs, True, mutable=["batch_stats"])
+        share = {name: updated["batch_stats"][name] for name in self.new}
         # from zero, a running mean with momentum 0.9 is a tenth of the batch's own value
-        return (number + 1, jax.tree.map(lambda a, b: a + b * 10 / batches, total, mean(share))), {}
+        return (number + 1, jax.tree.map(lambda a, b: a + b * 10 / self.batches, total, mean(share))), {}
 
-    call = parallel_steps(step, loop.devices, 1)
-    state = replicate((jnp.int32(0), jax.tree.map(jnp.zeros_like, new)), loop.devices)
-    data = replicate((own, pool), loop.devices)
-    for _ in range(batches):
-        state, _ = call(state, data)
-    statistics = own["batch_stats"] | jax.device_get(state[1])
-    return put(variables, block, own | {"batch_stats": statistics})
+    def price(self, pool: Pool, loop: Loop) -> Cost:
+        """Of all batches."""
+        return loop.price(self.step, self.start, (self.own, pool)) * self.batches if self.batches else Cost()
+
+    def measure(self, variables: Variables, pool: Pool, loop: Loop) -> Variables:
+        """The network's ``variables`` with the new statistics; of the form of those at the beginning."""
+        if not self.batches:
+            return variables
+        own = block_variables(variables, self.block)
+        state, data = self.start, replicate((own, pool), loop.devices)
+        for _ in range(self.batches):
+            state, _ = loop.call("statistics", self.step, state, data)
+        return put(variables, self.block, own | {"batch_stats": own["batch_stats"] | jax.device_get(state[1])})
 
 
 def search_cost(settings: SearchSettings, space: Space, batch_size: int) -> int:
-    """Sample-gradients of a search, before fine-tuning.
+    """Passes of a search, before fine-tuning.
 
-    A bilevel step counts two passes (four at second order: the look-ahead and its derivative), and every example that
-    judges a candidate counts as one although it needs no gradient, which favours the controls.
+    A bilevel step counts two gradients, four at second order: the look-ahead's is differentiated, and counts twice.
     """
     steps = settings.warmup_steps + settings.steps * (2 if settings.order == 1 else 4)
     judged = 0
     if settings.selection == "perturbation":
         steps += settings.projection_steps * len(space.edges)
         judged = settings.selection_examples * sum(len(space.candidates(edge)) for edge in space.edges)
-    return steps * batch_size + judged
+    return GRADIENT * steps * batch_size + FORWARD * judged
 
 
 def softmax(alpha: np.ndarray | list[float]) -> list[float]:

@@ -8,10 +8,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from archrepair_jax.models.network import Variables
-from archrepair_jax.repair.problem import Examples, Problem, Repair, logits
+from archrepair_jax.repair.problem import Examples, Problem, Repair, prefix_map
 from archrepair_jax.repair.settings import GuardSettings
+from archrepair_jax.training.ledger import Cost
+from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import Devices
 
+GROWTH = 1.25
 MADE_OF = ("genotype", "scaled", "neurons")  # details of what is not in the original network
 
 
@@ -25,9 +28,7 @@ class Trial:
     clean_after: float
 
 
-def guarded(
-    problem: Problem, repair: Repair, settings: GuardSettings, devices: Devices
-) -> tuple[Repair, dict[str, Any]]:
+def guarded(problem: Problem, repair: Repair, settings: GuardSettings, loop: Loop) -> tuple[Repair, dict[str, Any]]:
     """The repair as far as it is admissible, and what was decided.
 
     Walks from the original to the repair (a line in weight space, as in WiSE-FT, Wortsman et al. 2022) and takes, of
@@ -40,8 +41,7 @@ def guarded(
     examples, before = problem.guard, problem.guard.correct
     fractions = settings.fractions if repair.start is not None else (1.0,)
     trials = [
-        judge(examples, before, predictions_right(repair, fraction, examples, devices), fraction)
-        for fraction in fractions
+        judge(examples, before, predictions_right(repair, fraction, examples, loop), fraction) for fraction in fractions
     ]
     clean_before = clean_accuracy(examples, before)
     admissible = [
@@ -63,6 +63,13 @@ def guarded(
     return dataclasses.replace(repair, variables=at_fraction(repair, best.fraction)), verdict
 
 
+def guard_price(problem: Problem, settings: GuardSettings, devices: Devices) -> Cost:
+    """What the guard will cost, at most; a repaired network is allowed to be ``GROWTH`` times as costly."""
+    whole = prefix_map(problem.network, len(problem.network.blocks), devices)
+    price = whole.price(problem.variables, problem.guard.images) * len(settings.fractions)
+    return dataclasses.replace(price, multiply_adds=round(GROWTH * price.multiply_adds))
+
+
 def at_fraction(repair: Repair, fraction: float) -> Variables:
     """The variables on the line from the original (0) to the repair (1)."""
     if fraction == 1.0:
@@ -70,8 +77,9 @@ def at_fraction(repair: Repair, fraction: float) -> Variables:
     return jax.tree.map(lambda a, b: (1 - fraction) * a + fraction * b, repair.start, repair.variables)
 
 
-def predictions_right(repair: Repair, fraction: float, examples: Examples, devices: Devices) -> Bool[np.ndarray, "V N"]:
-    scores = logits(repair.network, at_fraction(repair, fraction), examples.images, devices)
+def predictions_right(repair: Repair, fraction: float, examples: Examples, loop: Loop) -> Bool[np.ndarray, "V N"]:
+    whole = prefix_map(repair.network, len(repair.network.blocks), loop.devices)
+    scores = loop.map("guard", whole, at_fraction(repair, fraction), examples.images)
     return dataclasses.replace(examples, logits=scores).correct
 
 

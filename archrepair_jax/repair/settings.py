@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from archrepair_jax.errors import InputError
 from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings
 from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
 from archrepair_jax.search.bilevel import SearchSettings
@@ -30,7 +29,9 @@ class RepairSettings:
     Attributes:
         method: a key of ``repair.METHODS``.
         block: the block to repair; empty for the localized one.
-        budget: sample-gradients (examples times gradient passes) that each method may spend, controls included.
+        budget: sample-gradients that each method may spend, controls included; a third of one is a forward pass, on
+            validation and guard examples too (``training.ledger``).
+        multiply_adds: that each method may spend besides; 0 for any number.
         network_learning_rate: of ``fine_tune_network``, in place of ``tuning``'s; a whole network wants a smaller one
             than a single block.
         recalibration_batches: batches that set a found block's statistics in the end.
@@ -43,6 +44,7 @@ class RepairSettings:
     method: str = "architecture_search"
     block: str = ""
     budget: int = 65_536
+    multiply_adds: int = 0
     network_learning_rate: float = 1e-3
     recalibration_batches: int = 20
     search: SearchSettings = SearchSettings()
@@ -54,12 +56,3 @@ class RepairSettings:
     imitation_retraining: ImitationRetrainingSettings = ImitationRetrainingSettings(
         imitate=0.5, hold=0.5, margin=0.75, margin_weight=4.0, preferences=0.0, learning_rate=1e-3
     )
-
-    def tuning_steps(self, spent: int = 0) -> int:
-        """The descent steps that are left of the budget. Raises InputError when that is none."""
-        steps = (self.budget - spent) // self.tuning.batch_size
-        if steps < 1:
-            raise InputError(
-                f"repair.budget={self.budget} leaves no step to tune: raise it above {spent + self.tuning.batch_size}"
-            )
-        return steps

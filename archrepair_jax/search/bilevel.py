@@ -19,6 +19,7 @@ from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.search.cell import Alphas, RelaxedBlock, beside, mixing_weights, uniform_alphas
 from archrepair_jax.training.batches import Batch, Pool, draw, repair_loss
 from archrepair_jax.training.descent import TuningSettings, make_optimizer
+from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
 
 
@@ -119,7 +120,7 @@ class Search:
 
     def descend(self, state: SearchState, alphas: Alphas, data: SearchData, batch: Batch):
         """One weight step at ``alphas``, not yet taken: the new weights, their optimizer's state, statistics, loss."""
-        gradient = jax.value_and_grad(self.loss, has_aux=True)
+        gradient = value_and_grad(self.loss, len(batch.labels), has_aux=True)
         (loss, statistics), gradients = gradient(state.weights, alphas, state.statistics, data, batch)
         loss, statistics, gradients = mean((loss, statistics, gradients))
         updates, optimizer = self.weight_optimizer.update(gradients, state.weight_optimizer, state.weights)
@@ -136,7 +137,7 @@ class Search:
             weights = state.weights if self.order == 1 else self.descend(state, alphas, data, train)[0]
             return self.loss(weights, alphas, state.statistics, data, validation)[0]
 
-        return mean(jax.grad(objective)(state.alphas))
+        return mean(value_and_grad(objective, len(validation.labels))(state.alphas)[1])
 
     def weight_step(self, state: SearchState, data: SearchData) -> tuple[SearchState, dict]:
         """Weights alone."""

@@ -17,11 +17,11 @@ from archrepair_jax.training import parallel
 from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import (
+    ParallelMap,
     call_length,
     check_batch,
     choose_devices,
     mean,
-    parallel_map,
     parallel_steps,
     replicate,
     share,
@@ -182,7 +182,7 @@ def test_the_same_step_is_compiled_once(search):
 @pytest.mark.parametrize("rows", [1, 7, 8, 19])
 def test_a_map_over_rows_pads_and_cuts_off_again(rows):
     array = np.arange(rows * 2, dtype=np.uint8).reshape(rows, 2)
-    doubled = parallel_map(lambda factor, x: x * factor, EIGHT, 8)(np.float32(2), array)
+    doubled = ParallelMap(lambda factor, x: x * factor, EIGHT, 8)(np.float32(2), array)
     np.testing.assert_array_equal(doubled, array * 2.0)
 
 

@@ -1,7 +1,6 @@
 """Both styles of behaviour imitation as methods for image classifiers, on the budget of all other methods.
 
-Negatives are failing train examples, positives passing ones; what is asked of both is their label. What the original
-network makes of the examples is not counted, as in the other methods.
+Negatives are failing train examples, positives passing ones; what is asked of both is their label.
 """
 
 import dataclasses
@@ -13,16 +12,22 @@ from jaxtyping import Int, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import CLASSIFICATION
-from archrepair_jax.models.network import Network
+from archrepair_jax.models.cost import multiply_adds
+from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.imitation.cases import Cases
 from archrepair_jax.repair.imitation.retraining import retrain
-from archrepair_jax.repair.imitation.tuning import behaviour_differences, choose_neurons, fold, tune_neurons
+from archrepair_jax.repair.imitation.tuning import (
+    ImitationTuningSettings,
+    behaviour_differences,
+    choose_neurons,
+    fold,
+    tune_neurons,
+)
 from archrepair_jax.repair.problem import Examples, Problem, Repair
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.batches import Samples, scaled
+from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.loop import Loop
-
-FORWARD_PASSES = 3  # that cost what a sample-gradient does: a forward pass, and a backward one of twice the work
 
 
 def imitation_tuning(problem: Problem, settings: RepairSettings, key: PRNGKeyArray, loop: Loop) -> Repair:
@@ -30,7 +35,14 @@ def imitation_tuning(problem: Problem, settings: RepairSettings, key: PRNGKeyArr
 
     All particles are judged on the same examples, in every iteration: as many, drawn by lot, as the budget pays for.
     """
-    swarm, count = settings.imitation_tuning.swarm, judged_examples(settings)
+    price = swarm_price(problem.network, problem.variables, settings.imitation_tuning)
+    count = min(loop.ledger.affords(price) or 0, len(problem.train.labels))
+    if count < 2:
+        raise InputError(
+            f"the budget is too small for a swarm to see two examples: each costs {price.sample_gradients:,} "
+            "sample-gradients; raise repair.budget"
+        )
+    loop.ledger.charge("swarm", price * count)  # even if it stops early
     lots, search = jax.random.split(key)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(lots)))
     failing, passing = (rng.permutation(rows) for rows in divided(problem.train))
@@ -41,7 +53,6 @@ def imitation_tuning(problem: Problem, settings: RepairSettings, key: PRNGKeyArr
     tuned = tune_neurons(problem.network, problem.variables, cases, CLASSIFICATION, settings.imitation_tuning, search)
     loop.report("swarm", 1, 1, f"cost {tuned.history[-1]:.3f}")
     _, start = fold(problem.network, problem.variables, jax.tree.map(np.ones_like, tuned.factors))
-    passes = swarm.particles * swarm.iterations * (len(failing) + len(passing))  # even if it stopped early
     details = {
         "neurons": [
             {"block": block, "channel": channel, "factor": float(tuned.factors[block][channel])}
@@ -49,7 +60,7 @@ def imitation_tuning(problem: Problem, settings: RepairSettings, key: PRNGKeyArr
         ],
         "scaled": [name for name in tuned.factors if f"{name}_scale" in tuned.network.names],
     }
-    return Repair(tuned.network, tuned.variables, start, -(-passes // FORWARD_PASSES), details)
+    return Repair(tuned.network, tuned.variables, start, details)
 
 
 def imitation_retraining(problem: Problem, settings: RepairSettings, key: PRNGKeyArray, loop: Loop) -> Repair:
@@ -58,13 +69,13 @@ def imitation_retraining(problem: Problem, settings: RepairSettings, key: PRNGKe
     Failing examples of a class that has no passing one have nothing to imitate, and are left out. Normalisation keeps
     its statistics.
     """
-    steps, labels = settings.tuning_steps(), problem.train.labels
+    labels = problem.train.labels
     failing, passing = divided(problem.train)
     failing = failing[np.isin(labels[failing], labels[passing])]
-    learn = dataclasses.replace(settings.imitation_retraining, steps=steps, batch_size=settings.tuning.batch_size)
+    learn = dataclasses.replace(settings.imitation_retraining, steps=0, batch_size=settings.tuning.batch_size)
     cases = make_cases(problem.train, failing, passing)
     variables = retrain(problem.network, problem.variables, cases, CLASSIFICATION, learn, key, loop)
-    return Repair(problem.network, variables, problem.variables, steps * learn.batch_size)
+    return Repair(problem.network, variables, problem.variables)
 
 
 def divided(examples: Examples) -> tuple[Int[np.ndarray, "F"], Int[np.ndarray, "P"]]:
@@ -82,22 +93,14 @@ def make_cases(examples: Examples, failing: Int[np.ndarray, "F"], passing: Int[n
     return Cases(take(failing), take(passing), take(failing[:0]), None)
 
 
-def judged_examples(settings: RepairSettings) -> int:
-    """The examples that the budget lets a swarm's particles be judged on. Raises InputError when they are too few."""
-    swarm = settings.imitation_tuning.swarm
-    passes = swarm.particles * swarm.iterations
-    count = FORWARD_PASSES * settings.budget // passes
-    if count < 2:
-        raise InputError(
-            f"repair.budget={settings.budget} is too small for a swarm of {swarm.particles} particles to see two "
-            f"examples in {swarm.iterations} iterations: raise it to {-(-2 * passes // FORWARD_PASSES)} or more"
-        )
-    return count
+def swarm_price(network: Network, variables: Variables, settings: ImitationTuningSettings) -> Cost:
+    """What an example costs: its behaviour, what lies before the scaled blocks, and all of it for every particle."""
+    times = settings.swarm.particles * settings.swarm.iterations + 2
+    return Cost(FORWARD, multiply_adds(network, variables)) * times
 
 
 def check_tuning(settings: RepairSettings, network: Network) -> None:
-    """Raises InputError for a budget too small for the swarm, and for more neurons to scale than the network has."""
-    judged_examples(settings)
+    """Raises InputError for more neurons to scale than the network has."""
     one = Samples(jnp.zeros((1, *network.image_shape)), jnp.zeros(1, jnp.int32))
     variables = jax.eval_shape(network.init, jax.random.key(0))
     shapes = jax.eval_shape(lambda v: behaviour_differences(network, v, one, one, 1), variables)

@@ -29,8 +29,9 @@ from archrepair_jax.regions.sampling import Cells
 from archrepair_jax.repair.imitation.cases import Cases
 from archrepair_jax.training.batches import Samples, scaled
 from archrepair_jax.training.descent import TuningSettings, TuningState, make_optimizer, merge, start_state
-from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import Devices, mean, parallel_map, share
+from archrepair_jax.training.ledger import value_and_grad
+from archrepair_jax.training.loop import Loop, steps_left
+from archrepair_jax.training.parallel import Devices, ParallelMap, mean, share
 
 BEHAVIOURS = {"outputs": 0, "head": 1}  # how many blocks come after it
 REDUCTIONS = ("mean", "first")
@@ -113,13 +114,22 @@ def retrain(
 ) -> Variables:
     """The network's variables after ``settings.steps`` steps from ``start``, the original ``variables`` by default.
 
+    0 steps are as many as the loop's ledger pays for.
+
     ``emphasis`` multiplies the weights of keeping the positives, of keeping what is outside, and of certainty.
     Compiled once for a network's description and numbers of examples. Normalisation keeps its statistics. Raises
     InputError if there are no negatives, or no positive is what some negative should be.
     """
-    step, optimizer = retraining_step(network, specification, settings)
-    lessons = make_lessons(network, variables, cases, specification, settings, emphasis, key, loop.devices)
-    state = start_state(network, start or variables, (0, len(network.blocks)), optimizer)
+    lessons = make_lessons(network, variables, cases, specification, settings, emphasis, key, loop)
+
+    def begin(settings: ImitationRetrainingSettings) -> tuple[Callable, TuningState]:
+        step, optimizer = retraining_step(network, specification, settings)
+        return step, start_state(start or variables, dict.fromkeys(network.names, 1.0), optimizer)
+
+    if not settings.steps:
+        one = dataclasses.replace(settings, steps=1)
+        settings = dataclasses.replace(settings, steps=steps_left(loop, *begin(one), lessons))
+    step, state = begin(settings)
     convolutions = len(network.image_shape) > 1
     state, _ = loop.run(name, step, state, lessons, steps=settings.steps, convolutions=convolutions)
     return merge(variables, jax.device_get(state))
@@ -133,10 +143,13 @@ def make_lessons(
     settings: ImitationRetrainingSettings,
     emphasis: tuple[float, float, float],
     key: PRNGKeyArray,
-    devices: Devices,
+    loop: Loop,
 ) -> Lessons:
     """The cases with their targets, which come from the original network and stay what they are."""
-    behave, finish = (functools.partial(f, variables) for f in behaviour_maps(network, settings.behaviour, devices))
+    maps = behaviour_maps(network, settings.behaviour, loop.devices)
+    behave, finish = (
+        functools.partial(loop.map, "imitation", each, variables) if each else np.asarray for each in maps
+    )
 
     def slack(tags: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
         return np.asarray(specification.slack(cases.context, jnp.asarray(tags), finish(behaviour)))
@@ -199,14 +212,13 @@ def targets(
 
 
 @functools.lru_cache(maxsize=16)
-def behaviour_maps(network: Network, behaviour: str, devices: Devices) -> tuple[Callable, Callable]:
-    """Compiled: inputs to behaviours, and behaviours to outputs."""
+def behaviour_maps(network: Network, behaviour: str, devices: Devices) -> tuple[ParallelMap, ParallelMap | None]:
+    """Compiled: inputs to behaviours, and behaviours to outputs; None where these are the same."""
     last = len(network.blocks)
     middle = last - BEHAVIOURS[behaviour]
-    return (
-        parallel_map(lambda v, x: network.span(v, scaled(x), 0, middle)[0], devices, EVALUATION_BATCH),
-        parallel_map(lambda v, h: network.span(v, h, middle, last)[0], devices, EVALUATION_BATCH),
-    )
+    behave = ParallelMap(lambda v, x: network.span(v, scaled(x), 0, middle)[0], devices, EVALUATION_BATCH)
+    finish = ParallelMap(lambda v, h: network.span(v, h, middle, last)[0], devices, EVALUATION_BATCH)
+    return behave, None if middle == last else finish
 
 
 @functools.lru_cache(maxsize=16)
@@ -246,6 +258,7 @@ def retraining_step(
         negatives, positives, outside = map(batch, kinds, jax.random.split(own_key, 3), sizes)
         cells = lessons.cells and some_of(lessons.cells, jax.random.fold_in(own_key, 3), settings.cells)
 
+        examples = sum(len(part.tags) for part in (negatives, positives, outside, cells) if part is not None)
         temperature = settings.temperature * lessons.margin
         hold, keep = lessons.emphasis[0] * settings.hold, lessons.emphasis[1] * settings.outside
 
@@ -264,7 +277,7 @@ def retraining_step(
                 loss += lessons.emphasis[2] * settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
             return loss
 
-        loss, gradients = mean(jax.value_and_grad(objective)(state.params))
+        loss, gradients = mean(value_and_grad(objective, examples)(state.params))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         return TuningState(state.step + 1, params, state.batch_stats, optimizer_state), {"loss": loss}
