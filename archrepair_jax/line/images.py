@@ -11,6 +11,7 @@ import numpy as np
 
 from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
+from archrepair_jax.keys import named
 from archrepair_jax.line.early_checks import check_batches, check_network
 from archrepair_jax.line.saving import rebuild, save
 from archrepair_jax.line.settings import Settings
@@ -32,8 +33,6 @@ from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.views.attacks import attacked
 from archrepair_jax.views.view import View, render
 
-KEYS = {name: i for i, name in enumerate(("model", "views", "localize", "order", *METHODS))}  # each use its own key
-
 
 @dataclasses.dataclass
 class Run:
@@ -47,7 +46,7 @@ class Run:
     costs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def key(self, name: str) -> jax.Array:
-        return jax.random.fold_in(jax.random.key(self.settings.seed), KEYS[name])
+        return named(jax.random.key(self.settings.seed), name)
 
     def stage(
         self, name: str, make: Callable[[], dict[str, Any]], sample_gradients: int | None = None, weights: str = ""
@@ -180,7 +179,7 @@ def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str,
 
 def look(line: Run, variables: Variables, split: Split, name: str, views: tuple[View, ...]) -> Examples:
     """A split in all views, with the network's logits."""
-    key = jax.random.fold_in(line.key("views"), sorted(("train", "validation", "guard", "test")).index(name))
+    key = named(line.key("views"), name)
     images = np.concatenate([show(split, view, key, line.network, variables) for view in views])
     labels = np.tile(split.labels, len(views))
     scores = line.work.arrays(
@@ -259,7 +258,7 @@ def judge(line: Run, arms: dict[str, tuple[Network, Variables]]) -> dict[str, np
     views = settings.evaluation.views
 
     def look_at(view: View) -> dict[str, np.ndarray]:
-        shown = functools.partial(show, test, view, jax.random.fold_in(line.key("views"), len("test")))
+        shown = functools.partial(show, test, view, named(line.key("views"), "test"))
         fixed = None if view.adaptive else shown(*arms["before"])
         return {
             name: logits(*arm, shown(*arm) if view.adaptive else fixed, line.loop.devices).argmax(-1) == test.labels

@@ -14,6 +14,7 @@ import numpy as np
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.metrics import violation_bound
 from archrepair_jax.evaluation.survey import survey
+from archrepair_jax.keys import named
 from archrepair_jax.line.region_settings import RegionSettings, pairs
 from archrepair_jax.line.summary import environment
 from archrepair_jax.line.work_folder import Clock, WorkFolder
@@ -45,7 +46,7 @@ ACAS = re.compile(r"N(\d)_(\d)")
 NO_BOUNDS, NOT_TRIED, REJECTED = "no bounds", "not tried", "certificate rejected"
 PATIENT = 10  # times as many boxes are made until a network is retrained with bounds again
 STAGES = ("repair", "proof", "judgement", "check")
-KEYS = {name: i for i, name in enumerate(("examples", "repair", "nearby", "held out", "region", "domain"))}
+KEYS = ("examples", "repair", "nearby", "held out", "region", "domain")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,7 +186,7 @@ def make_problem(settings: RegionSettings, case: Case) -> RegionProblem:
 def solve(settings: RegionSettings, case: Case, seed: int, loop: Loop, stem: pathlib.Path) -> dict[str, Any]:
     """One case: repaired and proved in turns, then judged on fresh samples, and written; the record of it."""
     problem, stages = make_problem(settings, case), Stages(stem.name, loop)
-    keys = {name: jax.random.fold_in(jax.random.key(seed), number) for name, number in KEYS.items()}
+    keys = {name: named(jax.random.key(seed), name) for name in KEYS}
     outcome = repair_and_prove(settings, problem, keys, loop, stages)
     repaired, rounds, proof = (outcome.network, outcome.variables), outcome.rounds, outcome.proof
     judged = stages("judgement", judge, settings, problem, repaired, outcome.repair_set, keys)

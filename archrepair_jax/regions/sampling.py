@@ -8,6 +8,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property, margin
 from archrepair_jax.training.batches import Samples
@@ -51,23 +52,23 @@ def make_regions(lower: Float[np.ndarray, "R D"], upper: Float[np.ndarray, "R D"
 
 def draw(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
     """``count`` independent inputs, uniform over all regions; the tag is the region."""
-    region_key, key = jax.random.split(key)
     region = jnp.zeros(count, jnp.int32)
     if len(regions.share) > 1:
-        region = jax.random.choice(region_key, len(regions.share), (count,), p=regions.share)
+        region = jax.random.choice(named(key, "region"), len(regions.share), (count,), p=regions.share)
     lower, upper = regions.lower[region], regions.upper[region]
-    x = lower + jax.random.uniform(key, lower.shape) * (upper - lower)
+    x = lower + jax.random.uniform(named(key, "place"), lower.shape) * (upper - lower)
     return Samples(jnp.clip(x, lower, upper), region)
 
 
 @functools.partial(jax.jit, static_argnames="count")
 def draw_cells(regions: Regions, key: PRNGKeyArray, count: int) -> Cells:
     """``count`` cells around uniform inputs; of each width the logarithm is uniform in ``WIDTHS`` of the region's."""
-    centre_key, key = jax.random.split(key)
-    centre = draw(regions, centre_key, count)
+    centre = draw(regions, named(key, "centre"), count)
     lower, upper = regions.lower[centre.tags], regions.upper[centre.tags]
-    least, most = (jnp.log(share) for share in WIDTHS)
-    reach = jnp.exp(jax.random.uniform(key, lower.shape, minval=least, maxval=most)) * (upper - lower) / 2
+    least, most = map(jnp.log, WIDTHS)
+    reach = (
+        jnp.exp(jax.random.uniform(named(key, "reach"), lower.shape, minval=least, maxval=most)) * (upper - lower) / 2
+    )
     corners = jnp.maximum(centre.inputs - reach, lower), jnp.minimum(centre.inputs + reach, upper)
     return Cells(*corners, centre.tags)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.repair.fine_tuning import descend
 from archrepair_jax.repair.problem import Problem, Repair, pool
@@ -39,21 +40,20 @@ def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Arr
     space = make_space(problem.network, problem.variables, problem.block, choose.hidden, choose.operations)
     original = dict(problem.network.blocks)[problem.block]
     train, validation = (pool(problem, part, problem.block, loop) for part in ("train", "validation"))
-    keys = jax.random.split(key, 3)
     search = Search(problem.network, problem.block, RelaxedBlock(original, space), choose, settings.tuning)
-    state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], keys[0])
+    state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], named(key, "weights"))
     data = SearchData(problem.variables, full_masks(space), train, validation)
     state, _ = loop.run("warmup", search.weight_step, state, data, steps=choose.warmup_steps)
     start = {"step": 0, "alphas": jax.device_get(state.alphas)}
     state, history = loop.run("search", search.bilevel_step, state, data, steps=choose.steps)
     losses = {}
     if choose.selection == "perturbation":
-        genotype, state, losses = by_perturbation(search, state, data, choose, keys[1], loop)
+        genotype, state, losses = by_perturbation(search, state, data, choose, named(key, "selection"), loop)
     else:
         genotype = largest_alpha(search, state)
 
     network = install(problem.network, problem.block, genotype)
-    template = block_variables(jax.eval_shape(network.init, keys[2]), problem.block)
+    template = block_variables(jax.eval_shape(network.init, key), problem.block)
     variables = put(problem.variables, problem.block, inherit(jax.device_get(state), genotype, template))
     details = {
         "alphas": [
@@ -74,10 +74,9 @@ def random_architecture(problem: Problem, settings: RepairSettings, key: jax.Arr
     """
     choose = settings.search
     space = make_space(problem.network, problem.variables, problem.block, choose.hidden, choose.operations)
-    genotype_key, weights_key = jax.random.split(key)
-    genotype = random_genotype(space, genotype_key)
+    genotype = random_genotype(space, named(key, "genotype"))
     network = install(problem.network, problem.block, genotype)
-    fresh = block_variables(network.init(weights_key), problem.block)
+    fresh = block_variables(network.init(named(key, "weights")), problem.block)
     kept = beside(fresh, block_variables(problem.variables, problem.block))
     variables = put(problem.variables, problem.block, kept)
     train = pool(problem, "train", problem.block, loop)

@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.evaluation.survey import survey
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.proof.bounds import certain_slack, has_bounds
 from archrepair_jax.regions.properties import Property, margin
@@ -185,9 +186,9 @@ def examples(problem: RegionProblem, settings: SamplingSettings, key: PRNGKeyArr
 
     Raises InputError if every input violates the property, so that there is no behaviour to imitate.
     """
-    found = jax.device_get(uniform(problem.regions, key, settings.positives))
+    found = jax.device_get(uniform(problem.regions, named(key, "uniform"), settings.positives))
     for number in range(settings.searches):
-        own_key = jax.random.fold_in(key, number)
+        own_key = jax.random.fold_in(named(key, "search"), number)
         found = joined(found, suspicious(problem, problem.network, problem.variables, settings, own_key))
         safe = margins(problem, problem.network, problem.variables, found) > 0
         if not safe.all():
@@ -224,7 +225,7 @@ def repair_regions(
     """
     sampling, order = settings.sampling, np.random.default_rng(np.asarray(jax.random.key_data(key)))
     outside = (
-        uniform(problem.domain, jax.random.fold_in(key, 0), sampling.outside)
+        uniform(problem.domain, named(key, "outside"), sampling.outside)
         if problem.domain
         else take(positives, slice(0))
     )
@@ -235,7 +236,7 @@ def repair_regions(
     best = (False, False), network, variables
     for number in range(1, settings.rounds + 1):
         if certain and cells is None:
-            cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS)
+            cells = draw_cells(problem.regions, named(key, "cells"), CELLS)
         cases = Cases(
             sized(negatives, sampling.negatives, order),
             sized(positives, sampling.positives, order),
@@ -247,7 +248,7 @@ def repair_regions(
             details["concentration"] = details.get("concentration") or concentration(problem, cases, settings.tuning)
             few = details["concentration"] >= settings.concentration
             style = "tuning" if few and number == 1 and not certain else "retraining"
-        own_key = jax.random.fold_in(key, number)
+        own_key = jax.random.fold_in(named(key, "round"), number)
         if style == "tuning":
             arguments = problem.network, problem.variables, cases, problem.specification, settings.tuning, own_key
             tuned = tune_neurons(*arguments)
@@ -265,9 +266,9 @@ def repair_regions(
                 emphasis=(*emphasis, certain),
                 name=f"round {number}",
             )
-        found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
+        found = suspicious(problem, network, variables, sampling, named(own_key, "suspicious"))
         left = margins(problem, network, variables, found)
-        kept = fidelity(problem, network, variables, jax.random.fold_in(own_key, 2))
+        kept = fidelity(problem, network, variables, named(own_key, "fidelity"))
         told = {
             "style": style,
             "certain": certain,
@@ -297,11 +298,13 @@ def fidelity(
 ) -> tuple[float | None, float | None]:
     """The shares of decisions that are the original's, on the region's well-behaved inputs and in the whole domain."""
 
-    def tally(regions: Regions, number: int):
+    def tally(regions: Regions, name: str):
         arguments = (problem.network, network), (problem.variables, variables), problem.specification, problem.prop
-        return jax.device_get(survey(*arguments, regions, jax.random.fold_in(key, number), chunks=FIDELITY_CHUNKS))
+        return jax.device_get(survey(*arguments, regions, named(key, name), chunks=FIDELITY_CHUNKS))
 
-    return tally(problem.regions, 0).fidelity_right, tally(problem.domain, 1).fidelity if problem.domain else None
+    return tally(problem.regions, "region").fidelity_right, tally(
+        problem.domain, "domain"
+    ).fidelity if problem.domain else None
 
 
 def sized(samples: Any, count: int, order: np.random.Generator) -> Any:

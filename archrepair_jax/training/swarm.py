@@ -96,7 +96,7 @@ def minimize(
         return move(swarm, settings, jax.random.fold_in(key, swarm.iteration))
 
     shape, reach = (settings.particles, dimensions), min(settings.velocity, settings.bound)
-    step = jax.random.uniform(jax.random.fold_in(key, 0), shape, minval=-reach, maxval=reach).at[0].set(0.0)
+    step = jax.random.uniform(named(key, "start"), shape, minval=-reach, maxval=reach).at[0].set(0.0)
     unknown = jnp.full(settings.particles, jnp.inf)
     start = Swarm(step, step, step, unknown, jnp.full(settings.iterations, jnp.inf), jnp.int32(0), jnp.int32(0))
     return jax.lax.while_loop(more, advance, start)

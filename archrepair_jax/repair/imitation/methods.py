@@ -12,6 +12,7 @@ from jaxtyping import Int, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import CLASSIFICATION
+from archrepair_jax.keys import named
 from archrepair_jax.models.cost import multiply_adds
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.imitation.cases import Cases
@@ -43,14 +44,15 @@ def imitation_tuning(problem: Problem, settings: RepairSettings, key: PRNGKeyArr
             "sample-gradients; raise repair.budget"
         )
     loop.ledger.charge("swarm", price * count)  # even if it stops early
-    lots, search = jax.random.split(key)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(lots)))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(named(key, "lots"))))
     failing, passing = (rng.permutation(rows) for rows in divided(problem.train))
     failing = failing[: min(max(round(count * settings.tuning.failing_share), 1), count - 1)]
     passing = passing[: count - len(failing)]
     loop.report("swarm", 0, 1, "")
     cases = jax.tree.map(scaled, make_cases(problem.train, failing, passing))
-    tuned = tune_neurons(problem.network, problem.variables, cases, CLASSIFICATION, settings.imitation_tuning, search)
+    tuned = tune_neurons(
+        problem.network, problem.variables, cases, CLASSIFICATION, settings.imitation_tuning, named(key, "swarm")
+    )
     loop.report("swarm", 1, 1, f"cost {tuned.history[-1]:.3f}")
     _, start = fold(problem.network, problem.variables, jax.tree.map(np.ones_like, tuned.factors))
     details = {

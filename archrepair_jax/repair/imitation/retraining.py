@@ -24,6 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import Specification
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.sampling import Cells
 from archrepair_jax.repair.imitation.cases import Cases
@@ -255,8 +256,10 @@ def retraining_step(
         quarter = settings.batch_size // 4
         sizes = (quarter, quarter, 2 * quarter) if some else (2 * quarter, 2 * quarter, 0)
         own_key = jax.random.fold_in(lessons.key, state.step)
-        negatives, positives, outside = map(batch, kinds, jax.random.split(own_key, 3), sizes)
-        cells = lessons.cells and some_of(lessons.cells, jax.random.fold_in(own_key, 3), settings.cells)
+        negatives, positives, outside = map(
+            batch, kinds, [named(own_key, kind) for kind in ("negatives", "positives", "outside")], sizes
+        )
+        cells = lessons.cells and some_of(lessons.cells, named(own_key, "cells"), settings.cells)
 
         examples = sum(len(part.tags) for part in (negatives, positives, outside, cells) if part is not None)
         temperature = settings.temperature * lessons.margin
