@@ -36,6 +36,13 @@ class Normalize(nn.Module):
         return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
 
+class Identity(Block):
+    """Its own input: what an inserted block begins with."""
+
+    def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
+        return x
+
+
 class Scale(nn.Module):
     """Multiplies each channel by a factor of its own: what a repair leaves behind a block that cannot take it in."""
 

@@ -19,6 +19,7 @@ from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.operations import ORIGINAL, SPATIAL, VECTOR, Candidate
 
 DEFAULT = ("sep_conv_3x3", "dil_conv_3x3", "blur_conv_3x3", "gated_conv_1x1")
+MOST_HIDDEN = 16  # inner nodes of a genotype in a file
 Edge = tuple[int, int]
 Alphas = dict[str, Float[Array, "K"]]
 
@@ -68,9 +69,20 @@ class Genotype:
 
 
 def genotype_from_json(saved: dict) -> Genotype:
-    """The inverse of ``Genotype.as_json``."""
-    space = Space(saved["hidden"], tuple(saved["operations"]), saved["channels"], saved["stride"])
-    return Genotype(space, tuple(saved["edges"][arrow(edge)]["operation"] for edge in space.edges))
+    """The inverse of ``Genotype.as_json``. Raises InputError for anything that it cannot have written."""
+    try:
+        hidden, channels, stride = (int(saved[name]) for name in ("hidden", "channels", "stride"))
+        if not (0 <= hidden <= MOST_HIDDEN and channels > 0 and stride > 0):
+            raise ValueError
+        space = Space(hidden, tuple(saved["operations"]), channels, stride)
+        choices = tuple(saved["edges"][arrow(edge)]["operation"] for edge in space.edges)
+        if not all(choice in space.candidates(edge) for edge, choice in zip(space.edges, choices, strict=True)):
+            raise ValueError
+        if not all(name in SPATIAL | VECTOR for name in space.operations):
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"no genotype is written as {str(saved)[:80]}: take one that a run has written") from error
+    return Genotype(space, choices)
 
 
 def arrow(edge: Edge) -> str:
