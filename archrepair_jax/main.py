@@ -5,7 +5,6 @@ usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdi
   --config FILE        the run's settings, a Python file with get_config(); ARGUMENT (quick, say) is handed to that
   --config.KEY=VALUE   changes one of them, as --config.seed=1 or --config.data.path=images.npz
   --workdir DIR        the folder for results; started again with the same command, a run continues there
-                       (a repair over regions has a key for it, --config.out=DIR)
 
 It leaves with status 0: done; 2: bad input, and one line says what to do; 1: a loss was no longer finite, or a file
 could not be written; 128 + n: ended by signal n.

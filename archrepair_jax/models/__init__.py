@@ -48,7 +48,7 @@ class ModelSettings:
 
 
 def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classes: int) -> Network:
-    """The network that the settings describe, for images ``(height, width, channels)``.
+    """The network that the settings describe, for images ``(height, width, channels)`` or vectors ``(length,)``.
 
     Raises InputError for an unknown name, a setting the model does not have, and widths, mean or std that cannot be.
     """
@@ -65,6 +65,8 @@ def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classe
     if any(width < 1 for width in settings.widths):
         raise InputError(f"no layer can have one of the widths {settings.widths}; give positive numbers")
     blocks = make(num_classes, **{name: getattr(settings, name) for name in names})
+    if len(image_shape) == 1:  # vectors are read as they are
+        return Network(blocks, image_shape, num_classes)
     mean = per_channel("mean", settings.mean or (0.5,), image_shape[-1])
     std = per_channel("std", settings.std or (0.25,), image_shape[-1])
     if not all(value > 0 for value in std):

@@ -14,6 +14,7 @@ from archrepair_jax.regions.properties import Property, margin
 from archrepair_jax.training.batches import Samples
 
 REACH = 0.2, 0.002  # of a box's width, the first steps of ``seek``: wide valleys want the large ones, narrow the small
+SEEK_STEPS = 40
 CHUNK = 5_000  # inputs that pass through a network together; few enough for a CPU's cache
 WIDTHS = 0.03, 0.25  # shares of a region's width, about those of the boxes in which a proof ends
 SHRINK = 0.85  # what each step is of the one before
@@ -95,7 +96,7 @@ def scan(
 
 @functools.partial(jax.jit, static_argnames=("network", "steps"))
 def seek(
-    network: Network, variables: Variables, prop: Property, regions: Regions, starts: Samples, steps: int = 40
+    network: Network, variables: Variables, prop: Property, regions: Regions, starts: Samples, steps: int = SEEK_STEPS
 ) -> tuple[Samples, Float[Array, "N"]]:
     """From each start, the input with the smallest margin that a descent meets, and that margin; unsafe if ``<= 0``.
 

@@ -4,7 +4,9 @@ import dataclasses
 
 import jax
 
+from archrepair_jax.errors import within
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.repair.method import Method, NoSettings, Plan, prefix_passes, step_passes
 from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.batches import Pool
@@ -12,14 +14,30 @@ from archrepair_jax.training.descent import Rates, TuningSettings, make_optimize
 from archrepair_jax.training.loop import Loop, steps_left
 
 
-def fine_tune_block(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
+@dataclasses.dataclass(frozen=True)
+class NetworkTuningSettings:
+    """How a whole network is tuned.
+
+    Attributes:
+        learning_rate: in place of ``repair.tuning``'s; a whole network wants a smaller one than a single block.
+    """
+
+    learning_rate: float = 1e-3
+
+    def __post_init__(self):
+        within("learning_rate", self.learning_rate, 0)
+
+
+def fine_tune_block(problem: Problem, settings: RepairSettings, own: NoSettings, key: jax.Array, loop: Loop) -> Repair:
     """The suspect block's weights, at the full budget; normalisation keeps its statistics."""
     return fine_tune(problem, {problem.block: 1.0}, settings.tuning, loop)
 
 
-def fine_tune_network(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
+def fine_tune_network(
+    problem: Problem, settings: RepairSettings, own: NetworkTuningSettings, key: jax.Array, loop: Loop
+) -> Repair:
     """All weights, at the full budget and a learning rate of their own; normalisation keeps its statistics."""
-    tuning = dataclasses.replace(settings.tuning, learning_rate=settings.network_learning_rate)
+    tuning = dataclasses.replace(settings.tuning, learning_rate=own.learning_rate)
     return fine_tune(problem, dict.fromkeys(problem.network.names, 1.0), tuning, loop)
 
 
@@ -28,7 +46,7 @@ def fine_tune(problem: Problem, rates: Rates, tuning: TuningSettings, loop: Loop
     first = min(rates, key=problem.network.index)
     examples = pool(problem, "train", first, loop)
     variables = descend(problem.network, problem.variables, rates, examples, tuning, loop, train=False)
-    return Repair(problem.network, variables, problem.variables)
+    return Repair((), variables, problem.variables)
 
 
 def descend(
@@ -55,3 +73,12 @@ def descend(
     steps = steps_left(loop, *begin(1), data)
     state, _ = loop.run("tuning", *begin(steps), data, steps=steps)
     return merge(variables, jax.device_get(state))
+
+
+def least(plan: Plan) -> int:
+    """The blocks before, once, and a step."""
+    return prefix_passes(plan, "train") + step_passes(plan)
+
+
+BLOCK = Method("fine_tune_block", "block", fine_tune_block, least=least)
+NETWORK = Method("fine_tune_network", "network", fine_tune_network, NetworkTuningSettings)

@@ -1,7 +1,7 @@
 """What there is to know of a repair method, in one place: what it does, needs, costs at least, and tells."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from jaxtyping import PRNGKeyArray
@@ -9,11 +9,9 @@ from jaxtyping import PRNGKeyArray
 from archrepair_jax.models.network import Network
 from archrepair_jax.repair.problem import Problem, Repair
 from archrepair_jax.repair.settings import RepairSettings
-from archrepair_jax.training.ledger import Cost
+from archrepair_jax.training.ledger import FORWARD, GRADIENT
 from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import Devices
-
-Scope = Literal["block", "network"]
+from archrepair_jax.training.parallel import Devices, check_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,32 +21,38 @@ class NoSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is known before any work is done: for early checks.
+    """What is known before any work is done.
 
     Attributes:
-        own: the method's own settings.
-        repair: those that all methods share.
+        repair: the settings that all methods share.
+        own: the method's own.
         network: the original's description; there may be no weights yet.
         block: that will be repaired or, before that is known, the first that may be blamed.
         devices: on which the steps will run.
-        rows: how many train and validation examples there are, all views together.
+        rows: how many ``train``, ``validation`` and ``guard`` examples there are, all views together.
     """
 
-    own: Any
     repair: RepairSettings
+    own: Any
     network: Network
     block: str
     devices: Devices
-    rows: tuple[int, int]
+    rows: Mapping[str, int]
 
 
-def nothing(*_: Any) -> None:
-    """Checks nothing."""
+def prefix_passes(plan: Plan, *parts: str) -> int:
+    """Passes of these parts' examples through the blocks before the one to repair."""
+    return FORWARD * sum(plan.rows[part] for part in parts) if plan.network.index(plan.block) else 0
 
 
-def one_step(plan: Plan) -> Cost:
-    """The least that a descent costs: one step."""
-    return Cost(3 * plan.repair.tuning.batch_size)
+def step_passes(plan: Plan) -> int:
+    """Passes of one step of descent."""
+    return GRADIENT * plan.repair.tuning.batch_size
+
+
+def check_batches(plan: Plan) -> None:
+    """Raises InputError unless a batch divides among the devices."""
+    check_batch(plan.repair.tuning.batch_size, plan.devices, "repair.tuning.batch_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,21 +61,22 @@ class Method:
 
     Attributes:
         name: under which configs and reports know it.
-        scope: what it changes: the suspect ``block``, or weights all over the ``network``.
+        scope: what it changes: the suspect ``block``, weights all over the ``network``, or a network's decisions in a
+            ``region``.
         run: ``run(problem, settings, own, key, loop) -> Repair``, within the loop's ledger.
         settings: the type of its own settings, a frozen dataclass that checks itself; the config's section
             ``methods.<name>`` follows from it.
         check: raises InputError where the plan cannot work.
-        least: what it costs at least.
+        least: the passes that it makes at least.
         story: from a repair's trace to sentences for the report.
         trace: JSON Schemas of what the trace holds, by name.
     """
 
     name: str
-    scope: Scope
+    scope: Literal["block", "network", "region"]
     run: Callable[[Problem, RepairSettings, Any, PRNGKeyArray, Loop], Repair]
     settings: type = NoSettings
-    check: Callable[[Plan], None] = nothing
-    least: Callable[[Plan], Cost] = one_step
-    story: Callable[[dict[str, Any]], list[str]] = lambda trace: []
-    trace: dict[str, Any] = dataclasses.field(default_factory=dict)
+    check: Callable[[Plan], None] = check_batches
+    least: Callable[[Plan], int] = step_passes
+    story: Callable[[Mapping[str, Any]], list[str]] = lambda trace: []
+    trace: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32, PRNGKeyArray, UInt8
 
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.repair.edits import Edit
 from archrepair_jax.training.batches import Pool, make_pool
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import Devices, ParallelMap
@@ -44,12 +46,12 @@ class Examples:
 class Problem:
     """A network, the block to blame, and the examples a repair may use; the test split is not among them.
 
+    Examples are looked at when they are first asked for: a run whose methods are done needs none.
+
     Attributes:
         network, variables: the original.
         block: the name of the suspect.
-        train: weights learn on these.
-        validation: alphas learn on these, and architectures are chosen on them.
-        guard: no learning here; they decide whether a repair is accepted.
+        look: the examples of a part, ``train``, ``validation`` or ``guard``.
         key: decides the order in which steps visit the examples, the same for every method.
         pools: what ``pool`` has made of them so far.
     """
@@ -57,27 +59,41 @@ class Problem:
     network: Network
     variables: Variables
     block: str
-    train: Examples
-    validation: Examples
-    guard: Examples
+    look: Callable[[str], Examples]
     key: PRNGKeyArray
     pools: dict[tuple[str, str], Pool] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> Examples:
+        """Weights learn on these."""
+        return self.look("train")
+
+    @property
+    def validation(self) -> Examples:
+        """Alphas learn on these, and architectures are chosen on them."""
+        return self.look("validation")
+
+    @property
+    def guard(self) -> Examples:
+        """No learning here; they decide whether a repair is accepted."""
+        return self.look("guard")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Repair:
-    """A repaired network and how it came about.
+    """What a method made of a problem.
 
     Attributes:
-        network, variables: the repaired one.
+        edits: to the problem's network; none where only weights changed.
+        variables: of the edited network.
         start: variables of the same network at which it computes what the original does, or None if there are none.
-        details: JSON for the report: the genotype, alphas over time, …
+        trace: JSON for the report: alphas over time, …
     """
 
-    network: Network
+    edits: tuple[Edit, ...]
     variables: Variables
     start: Variables | None
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trace: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def logits(network: Network, variables: Variables, images: UInt8[np.ndarray, "N H W C"], devices: Devices):

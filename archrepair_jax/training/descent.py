@@ -9,10 +9,20 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int
 
+from archrepair_jax.data.augment import AUGMENTATIONS
+from archrepair_jax.errors import one_of, within
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.training.batches import Pool, draw, repair_loss
 from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
+
+OPTIMIZERS = {
+    # eps_root: second-order search differentiates the step, and sqrt(v) has no derivative where a gradient is zero
+    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay, eps_root=1e-16),
+    "sgd": lambda rate, decay: optax.chain(
+        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +47,13 @@ class TuningSettings:
     preserve: float = 1.0
     augment: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        one_of("optimizer", [self.optimizer], OPTIMIZERS)
+        one_of("augment", self.augment, AUGMENTATIONS)
+        within("failing_share", self.failing_share, 0, 1)
+        for name in ("learning_rate", "weight_decay", "preserve"):
+            within(name, getattr(self, name), 0)
+
 
 class TuningState(struct.PyTreeNode):
     """What a step changes: the trained blocks' parameters and statistics, and the optimizer's state."""
@@ -45,15 +62,6 @@ class TuningState(struct.PyTreeNode):
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     optimizer: optax.OptState
-
-
-OPTIMIZERS = {
-    # eps_root: second-order search differentiates the step, and sqrt(v) has no derivative where a gradient is zero
-    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay, eps_root=1e-16),
-    "sgd": lambda rate, decay: optax.chain(
-        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
-    ),
-}
 
 
 Rates = Mapping[str, float]  # which blocks learn, and by how much the learning rate is multiplied for each

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from archrepair_jax.errors import within
+
 
 @dataclasses.dataclass(frozen=True)
 class SwarmSettings:
@@ -36,6 +38,12 @@ class SwarmSettings:
     velocity: float = 0.1
     tolerance: float = 0.0
     patience: int = 30
+
+    def __post_init__(self):
+        for name in ("particles", "iterations", "patience"):
+            within(name, getattr(self, name), 1)
+        for name in ("inertia", "cognitive", "social", "bound", "velocity", "tolerance"):
+            within(name, getattr(self, name), 0)
 
 
 class Swarm(struct.PyTreeNode):

@@ -22,12 +22,12 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from sklearn.neighbors import NearestNeighbors
 
-from archrepair_jax.errors import InputError
+from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.sampling import Cells
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples, scaled
 from archrepair_jax.training.descent import TuningSettings, TuningState, make_optimizer, merge, start_state
 from archrepair_jax.training.ledger import value_and_grad
@@ -58,7 +58,7 @@ class ImitationRetrainingSettings:
         temperature: in margins; about the difference between outputs that decides.
         certainty: weight of what cells lack of a certain margin, in the outputs' unit, if there are any.
         cells: how many of them a step looks at, over all devices; each costs as much as some 250 examples.
-        steps, learning_rate: of Adam, along a cosine to zero.
+        steps, learning_rate: of Adam, along a cosine to zero; 0 steps are as many as the ledger pays for.
         batch_size: over all devices: one quarter negatives, one quarter positives, the other half outside.
     """
 
@@ -77,6 +77,18 @@ class ImitationRetrainingSettings:
     steps: int = 600
     learning_rate: float = 2e-4
     batch_size: int = 2_048
+
+    def __post_init__(self):
+        one_of("behaviour", [self.behaviour], BEHAVIOURS)
+        one_of("reduce", [self.reduce], REDUCTIONS)
+        for name in ("neighbours", "cells"):
+            within(name, getattr(self, name), 1)
+        within("batch_size", self.batch_size, 4)
+        for name in ("margin", "temperature"):
+            within(name, getattr(self, name), 1e-6)
+        weights = ("imitate", "hold", "outside", "preferences", "margin_weight", "certainty")
+        for name in ("steps", "learning_rate", *weights):
+            within(name, getattr(self, name), 0)
 
 
 class Lesson(struct.PyTreeNode):
@@ -102,30 +114,24 @@ class Lessons(struct.PyTreeNode):
 
 
 def retrain(
-    network: Network,
-    variables: Variables,
+    original: Original,
     cases: Cases,
-    specification: Specification,
     settings: ImitationRetrainingSettings,
     key: PRNGKeyArray,
     loop: Loop,
     start: Variables | None = None,
-    emphasis: tuple[float, float, float] = (1.0, 1.0, 1.0),
     name: str = "imitation",
 ) -> Variables:
-    """The network's variables after ``settings.steps`` steps from ``start``, the original ``variables`` by default.
+    """The network's variables after ``settings.steps`` steps from ``start``, the original ones by default.
 
-    0 steps are as many as the loop's ledger pays for.
-
-    ``emphasis`` multiplies the weights of keeping the positives, of keeping what is outside, and of certainty.
     Compiled once for a network's description and numbers of examples. Normalisation keeps its statistics. Raises
     InputError if there are no negatives, or no positive is what some negative should be.
     """
-    lessons = make_lessons(network, variables, cases, specification, settings, emphasis, key, loop)
+    lessons, network = make_lessons(original, cases, settings, key, loop), original.network
 
     def begin(settings: ImitationRetrainingSettings) -> tuple[Callable, TuningState]:
-        step, optimizer = retraining_step(network, specification, settings)
-        return step, start_state(start or variables, dict.fromkeys(network.names, 1.0), optimizer)
+        step, optimizer = retraining_step(network, original.specification, settings)
+        return step, start_state(start or original.variables, dict.fromkeys(network.names, 1.0), optimizer)
 
     if not settings.steps:
         one = dataclasses.replace(settings, steps=1)
@@ -133,23 +139,17 @@ def retrain(
     step, state = begin(settings)
     convolutions = len(network.image_shape) > 1
     state, _ = loop.run(name, step, state, lessons, steps=settings.steps, convolutions=convolutions)
-    return merge(variables, jax.device_get(state))
+    return merge(original.variables, jax.device_get(state))
 
 
 def make_lessons(
-    network: Network,
-    variables: Variables,
-    cases: Cases,
-    specification: Specification,
-    settings: ImitationRetrainingSettings,
-    emphasis: tuple[float, float, float],
-    key: PRNGKeyArray,
-    loop: Loop,
+    original: Original, cases: Cases, settings: ImitationRetrainingSettings, key: PRNGKeyArray, loop: Loop
 ) -> Lessons:
     """The cases with their targets, which come from the original network and stay what they are."""
-    maps = behaviour_maps(network, settings.behaviour, loop.devices)
+    specification = original.specification
+    maps = behaviour_maps(original.network, settings.behaviour, loop.devices)
     behave, finish = (
-        functools.partial(loop.map, "imitation", each, variables) if each else np.asarray for each in maps
+        functools.partial(loop.map, "imitation", each, original.variables) if each else np.asarray for each in maps
     )
 
     def slack(tags: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
@@ -168,7 +168,7 @@ def make_lessons(
         cases.context,
         cases.cells,
         jnp.float32(settings.margin * median),
-        jax.tree.map(jnp.float32, emphasis),
+        jax.tree.map(jnp.float32, cases.emphasis),
         key,
     )
 
