@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int:
 def work(config, workdir: str, interruption: Interruption) -> int:
     from archrepair_jax.cli.tasks import TASKS
     from archrepair_jax.errors import InputError  # all of these here, because they load JAX
+    from archrepair_jax.reporting.console import show
     from archrepair_jax.reporting.progress import Progress
     from archrepair_jax.training.loop import Diverged, Stopped
 
@@ -54,7 +55,7 @@ def work(config, workdir: str, interruption: Interruption) -> int:
     except Stopped as error:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number
-    task.show(report)
+    show(report)
     print(f"The whole report: {workdir}/report.md")
     return 0
 
