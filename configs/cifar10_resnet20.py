@@ -45,7 +45,9 @@ def get_config(size: str = ""):
     config.evaluation.severities = (1, 3, 5)
 
     config.repair.tuning.learning_rate = 3e-3
-    config.methods.fine_tune_network.learning_rate = 1e-3  # of 1e-4, 3e-4, 1e-3 and 3e-3 the guard's examples liked it best
+    config.methods.fine_tune_network.learning_rate = (
+        1e-3  # of 1e-4, 3e-4, 1e-3 and 3e-3 the guard's examples liked it best
+    )
     config.repair.budget = 262_144
     config.methods.architecture_search.warmup_steps = 100
     config.methods.architecture_search.steps = 400

@@ -82,12 +82,10 @@ def run(
         loop = Loop(devices, progress, stopping, work.path / "checkpoints", settings.steps_per_call)
         task = Images(settings, Line(work, loop), dataset, network, given)
         arms = follow(task)
-        report = reports.assemble(image_record(settings, dataset, arms, task.diagnosis, task.line.costs))
         for arm in (arm for arm in arms if arm.role == "repair"):
             model = saving.description(settings.model, network)
             saving.save(work.path, model, dataset.class_names, arm.edits, arm.variables)
-        reports.write(work.path, report)
-    return report
+        return reports.write(work.path, image_record(settings, dataset, arms, task.diagnosis, task.line.costs))
 
 
 def what_matters(settings: Settings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import itertools
 import pathlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ from archrepair_jax.training.loop import Loop, Stopped
 from archrepair_jax.training.parallel import check_batch, choose_devices
 
 NO_BOUNDS, NOT_TRIED, REJECTED = "no bounds", "not tried", "certificate rejected"
+WRITE_EVERY = 30.0  # seconds, since a report of many cases takes some
 PATIENT = 10  # times as many boxes are made until a network is retrained with bounds again
 CERTIFICATE = "certificate.npz"
 KINDS = "negatives", "positives"  # of examples
@@ -85,7 +87,7 @@ def run(
     with locked(workdir):
         work = WorkFolder(workdir, what_matters(settings), say=lambda said: progress("work folder", 1, 1, said))
         loop = Loop(devices, progress, stopping, steps_per_call=settings.steps_per_call)
-        sections, costs, total = [], {}, settings.seeds * len(cases)
+        sections, costs, total, written = [], {}, settings.seeds * len(cases), 0.0
         seeds = range(settings.seed, settings.seed + settings.seeds)
         for number, (seed, case) in enumerate(itertools.product(seeds, cases), 1):
             task = OverRegions.of(settings, case, seed, work, loop)
@@ -94,8 +96,8 @@ def run(
                 export(task, arm, work.path)
             sections += task.sections(arms)
             costs |= {f"{task.name}: {stage}": cost for stage, cost in task.line.costs.items()}
-            report = reports.assemble(region_record(settings, sections, costs))
-            reports.write(work.path, report)
+            if number == total or time.monotonic() - written > WRITE_EVERY:
+                report, written = reports.write(work.path, region_record(settings, sections, costs)), time.monotonic()
             progress("cases", number, total, f"{task.name}: {arms[-1].verdict.decision}")
     return report
 

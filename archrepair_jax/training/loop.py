@@ -104,6 +104,7 @@ class Loop:
 
     def price(self, step: Callable, state: Any, data: Any) -> Cost:
         """What one step costs."""
+        state, data = replicate((state, data), self.devices)  # placed otherwise, it would be traced once more to run
         return parallel_steps(step, self.devices, 1).price(state, data)
 
     def affords(self, step: Callable, state: Any, data: Any) -> int | None:

@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from archrepair_jax.errors import within
+from archrepair_jax.keys import named
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,10 +134,11 @@ def training():
     network = tiny_networks.vector_network()
     variables = tiny_networks.random_variables(network)
     settings = TuningSettings(batch_size=8, augment=("flip",))
-    optimizer = make_optimizer(settings, 7)
-    step = tuning_step(network, (0, 4), optimizer, settings, train=False)
+    rates = dict.fromkeys(network.names, 1.0)
+    optimizer = make_optimizer(settings, 7, rates)
+    step = tuning_step(network, rates, optimizer, settings, train=False)
     data = variables, tiny_networks.image_pool(network, variables, 20)
-    return step, start_state(network, variables, (0, 4), optimizer), data
+    return step, start_state(variables, rates, optimizer), data
 
 
 def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not(tmp_path):

@@ -86,7 +86,7 @@ def imitation_tuning(
     passing = passing[: count - len(failing)]
     loop.ledger.charge("swarm", price * (len(failing) + len(passing)))  # even if it stops early
     loop.report("swarm", 0, 1, "")
-    cases = jax.tree.map(scaled, make_cases(problem.train, failing, passing))
+    cases = jax.tree.map(lambda leaf: scaled(jnp.asarray(leaf)), make_cases(problem.train, failing, passing))
     original = Original(problem.network, problem.variables, CLASSIFICATION)
     tuned = tune_neurons(original, cases, own, named(key, "swarm"))
     loop.report("swarm", 1, 1, f"cost {tuned.history[-1]:.3f}")
