@@ -96,7 +96,7 @@ def make_space(network: Network, variables: Variables, block: str, hidden: int, 
     """
     index = network.index(block)
     module = network.blocks[index][1]
-    if not isinstance(module, Block):
+    if not module.has_branch:
         raise InputError(f"block {block!r} has nothing to replace: choose another one")
     x = jax.ShapeDtypeStruct((1, *network.image_shape), jnp.float32)
     x = jax.eval_shape(lambda x: network.span(variables, x, 0, index)[0], x)
@@ -142,9 +142,13 @@ class FoundBlock(Block):
     original: Block
     genotype: Genotype
 
+    @property
+    def space(self) -> Space:
+        return self.genotype.space
+
     @nn.compact
     def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
-        nodes = [x] + [0] * (self.genotype.space.hidden + 1)
+        nodes = [x] + [0] * (self.space.hidden + 1)
         for (source, target), name in self.genotype:
             nodes[target] += apply_candidate(self, (source, target), name, nodes[source], train)
         return nodes[-1]
@@ -155,8 +159,7 @@ class FoundBlock(Block):
 
 def apply_candidate(block: RelaxedBlock | FoundBlock, edge: Edge, name: str, x: Array, train: bool) -> Array:
     """One candidate's output, inside ``branch``; what lies in the original keeps its statistics whatever ``train``."""
-    space = block.space if isinstance(block, RelaxedBlock) else block.genotype.space
-    source, target = edge
+    space, (source, target) = block.space, edge
     if name == ORIGINAL:
         return block.original.branch(x, False)
     if source:

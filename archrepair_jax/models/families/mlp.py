@@ -25,6 +25,7 @@ class Layer(Block):
 
     width: int
     activation: str = "relu"
+    affine = True
 
     def setup(self):
         self.linear = nn.Dense(self.width, kernel_init=nn.initializers.he_normal())
