@@ -24,14 +24,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.families.mlp import ACTIVATIONS
+from archrepair_jax.models.families.mlp import ACTIVATIONS, LEAK
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property
 from archrepair_jax.regions.sampling import Cells
 
 UNIT = 2.0**-53
 TINY = 2.0**-126  # keeps a quotient of two zeros from being no number
-LEAK = 0.01  # the slope of jax.nn.leaky_relu
 FUNCTION_ERROR = 1e-12  # by which tanh and sigmoid, and their slopes, may be off (they are off by some 1e-16)
 
 
