@@ -19,6 +19,7 @@ from archrepair_jax.line.work_folder import Clock, WorkFolder
 from archrepair_jax.localization import localize
 from archrepair_jax.models import build
 from archrepair_jax.models.formats.weights import load_weights
+from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.guard import guarded
@@ -95,15 +96,15 @@ def run(
     check_batches(settings, devices)
     dataset = load(settings.data, settings.seed)
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
-    check_network(settings, network)
+    check_network(settings, regroup(network, {}, settings.model.groups)[0])
     given = load_weights(settings.model.weights, network, settings.model) if settings.model.weights else None
     config = dataclasses.asdict(settings)
     work = WorkFolder(workdir, {key: value for key, value in config.items() if key not in ("stages", "steps_per_call")})
     loop = Loop(devices, progress, stopping, steps_per_call=settings.steps_per_call)
     line = Run(settings, work, loop, dataset, network)
 
-    variables = given or trained(line)
-    arms, found = {"before": (network, variables)}, {}
+    line.network, variables = regroup(network, given or trained(line), settings.model.groups)
+    arms, found = {"before": (line.network, variables)}, {}
     if set(settings.stages) - {"evaluate"}:
         problem, found = diagnose(line, variables)
         if problem and "localize" in settings.stages:

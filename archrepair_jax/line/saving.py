@@ -14,6 +14,7 @@ from archrepair_jax.files import write_whole
 from archrepair_jax.line.work_folder import intact
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.formats.weights import load_variables, save_variables
+from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.architecture import install
 from archrepair_jax.repair.imitation.tuning import fold
@@ -87,7 +88,8 @@ def load(folder: str | os.PathLike) -> Classifier:
     with intact(path):
         saved = json.loads(path.read_text())
         tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["model"].items()}
-        network = build(ModelSettings(**tuples), tuple(saved["image_shape"]), len(saved["class_names"]))
-        network = rebuild(network, saved)
+        model = ModelSettings(**tuples)
+        network = build(model, tuple(saved["image_shape"]), len(saved["class_names"]))
+        network = rebuild(regroup(network, {}, model.groups)[0], saved)
     variables = load_variables(path.with_name(WEIGHTS), network)
     return Classifier(network, variables, tuple(saved["class_names"]))

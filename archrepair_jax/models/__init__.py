@@ -35,7 +35,10 @@ class ModelSettings:
         activation: of the mlp's hidden layers, a key of ``mlp.ACTIVATIONS``.
         mean: what is subtracted from an image in [0, 1], one number a channel or one for all; empty means 0.5.
         std: what it is then divided by, likewise; empty means 0.25.
-        weights: a file of weights for ``importers.load_weights``; empty for a network yet to be trained.
+        weights: a file of weights for ``formats.weights.load_weights``; empty for a network yet to be trained.
+        groups: neighbouring blocks that are localized and repaired as one: ``stage1`` for the blocks ``stage1_…``,
+            ``stem+stage1`` for the stem and these. ``groups.regroup`` makes them of the network that ``build`` gives,
+            once that has its weights.
     """
 
     name: str = "resnet20"
@@ -45,6 +48,7 @@ class ModelSettings:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     weights: str = ""
+    groups: tuple[str, ...] = ()
 
 
 def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classes: int) -> Network:
