@@ -69,11 +69,16 @@ def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classe
     if any(width < 1 for width in settings.widths):
         raise InputError(f"no layer can have one of the widths {settings.widths}; give positive numbers")
     blocks = make(num_classes, **{name: getattr(settings, name) for name in names})
-    mean = per_channel("mean", settings.mean or (0.5,), image_shape[-1])
-    std = per_channel("std", settings.std or (0.25,), image_shape[-1])
+    normalize = normalization(settings.mean or (0.5,), settings.std or (0.25,), image_shape[-1])
+    return Network((("input", normalize), *blocks), image_shape, num_classes)
+
+
+def normalization(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> Normalize:
+    """The first block of a network on images of so many channels. Raises InputError for numbers that cannot be."""
+    mean, std = per_channel("mean", mean, channels), per_channel("std", std, channels)
     if not all(value > 0 for value in std):
         raise InputError(f"std {std} cannot divide an image; give positive numbers")
-    return Network((("input", Normalize(mean, std)), *blocks), image_shape, num_classes)
+    return Normalize(mean, std)
 
 
 def per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
