@@ -23,6 +23,7 @@ from archrepair_jax.line.work_folder import WorkFolder, locked
 from archrepair_jax.localization import localize
 from archrepair_jax.models import build
 from archrepair_jax.models.formats.weights import load_weights
+from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.guard import accept, guard_price
@@ -73,8 +74,9 @@ def run(
     check_training(settings, devices)
     dataset = load(settings.data, settings.seed)
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
-    check_network(settings, network)
-    check_methods(settings, network, devices, rows(settings, dataset))
+    grouped, _ = regroup(network, {}, settings.model.groups)
+    check_network(settings, grouped)
+    check_methods(settings, grouped, devices, rows(settings, dataset))
     given = load_weights(settings.model.weights, network, settings.model) if settings.model.weights else None
     with locked(workdir):
         contents = {"the data": fingerprint(dataset)} | ({"model.weights": fingerprint(given)} if given else {})
@@ -137,11 +139,11 @@ class Images:
         return named(jax.random.key(self.settings.seed), name)
 
     def obtain(self) -> tuple[Network, Variables]:
-        """The weights that were given, or those trained on the train split, kept as ``model.safetensors``."""
-        if self.given:
-            return self.network, self.given
-        self.line.stage("train", self.train, file="model")
-        return self.network, self.line.work.variables("model", self.network)
+        """The weights that were given, or those trained on the train split, kept as ``model.safetensors``; then groups."""
+        if not (variables := self.given):
+            self.line.stage("train", self.train, file="model")
+            variables = self.line.work.variables("model", self.network)
+        return regroup(self.network, variables, self.settings.model.groups)
 
     def train(self) -> dict[str, Any]:
         training, network, images = self.settings.training, self.network, self.dataset.train
@@ -160,7 +162,7 @@ class Images:
         settings, stages = self.settings, set(self.settings.stages)
         if not stages - {"evaluate"}:
             return None
-        look = functools.cache(functools.partial(self.look, variables))
+        look = functools.cache(functools.partial(self.look, network, variables))
         self.diagnosis["failures"] = self.line.stage("diagnose", functools.partial(self.count, look))
         if not any(self.diagnosis["failures"]["failing"]["train"].values()):
             return None
@@ -189,29 +191,29 @@ class Images:
         guard, search = carve(held_out.labels, len(held_out) // 2, self.settings.seed, "guard")
         return held_out.take(guard if part == "guard" else search)
 
-    def look(self, variables: Variables, part: str) -> Examples:
+    def look(self, network: Network, variables: Variables, part: str) -> Examples:
         """A part in all views to be repaired, with the network's logits."""
         split, views, work = self.split(part), self.settings.failures.views, self.line.work
 
         def shown(view: View) -> np.ndarray:
             if not view.attack:
-                return self.show(part, split, view, variables)
-            return work.arrays(f"{part}-{view}-attacked", lambda: {"images": self.show(part, split, view, variables)})[
-                "images"
-            ]
+                return self.show(part, split, view, network, variables)
+            return work.arrays(
+                f"{part}-{view}-attacked", lambda: {"images": self.show(part, split, view, network, variables)}
+            )["images"]
 
         images, labels = np.concatenate([shown(view) for view in views]), np.tile(split.labels, len(views))
 
         def scores() -> dict[str, np.ndarray]:
-            return {"logits": logits(self.network, variables, images, self.line.loop.devices)}
+            return {"logits": logits(network, variables, images, self.line.loop.devices)}
 
         return Examples(images, labels, work.arrays(f"{part}-examples", scores)["logits"], views)
 
-    def show(self, part: str, split: Split, view: View, variables: Variables, network: Network | None = None):
-        """A split's images in one view; an attack is on the network given, the original by default."""
+    def show(self, part: str, split: Split, view: View, network: Network, variables: Variables) -> np.ndarray:
+        """A split's images in one view; an attack is on the network given."""
         key = named(self.key("views"), part)
         if view.attack:
-            return attacked(network or self.network, variables, split.images, split.labels, view, key)
+            return attacked(network, variables, split.images, split.labels, view, key)
         return render(split.images, view, key)
 
     def rank(self, problem: Problem) -> dict[str, Any]:
@@ -261,11 +263,11 @@ class Images:
     def evaluate(self, view: View, arms: Sequence[Arm], original: Arm) -> None:
         """Keeps where each arm is right on the test split in one view, [N]."""
         test, devices = self.dataset.test, self.line.loop.devices
-        fixed = functools.cache(functools.partial(self.show, "test", test, view, original.variables))
+        fixed = functools.cache(functools.partial(self.show, "test", test, view, original.network, original.variables))
         for arm in arms:
             self.line.pause("evaluate")
             with Clock() as clock:
-                shown = self.show("test", test, view, arm.variables, arm.network) if view.adaptive else fixed()
+                shown = self.show("test", test, view, arm.network, arm.variables) if view.adaptive else fixed()
                 right = logits(arm.network, arm.variables, shown, devices).argmax(-1) == test.labels
             seconds = np.array([clock.seconds, clock.compile_seconds])
             arm.work.keep_arrays(f"evaluation/{view}", {"right": right, "seconds": seconds})

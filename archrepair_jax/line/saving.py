@@ -18,6 +18,7 @@ from archrepair_jax.line.settings import as_dataclass
 from archrepair_jax.line.work_folder import WorkFolder, intact
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.formats.weights import load_variables, save_variables
+from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.sampling import Cells
 from archrepair_jax.repair.edits import Edit, apply, from_json, to_json
@@ -131,7 +132,8 @@ def load(folder: str | os.PathLike, case: str = "") -> Classifier:
             raise InputError(f"{path} was written by {version}, this is {__version__}: repair again with this one")
         settings = as_dataclass(ModelSettings, saved["model"]["settings"], "model.")
         names, shape = tuple(map(str, saved["class_names"])), tuple(map(int, saved["model"]["image_shape"]))
-        network = apply(build(settings, shape, len(names)), from_json(saved["edits"]))
+        network, _ = regroup(build(settings, shape, len(names)), {}, settings.groups)
+        network = apply(network, from_json(saved["edits"]))
     return Classifier(network, load_variables(path.with_name(WEIGHTS), network), names)
 
 

@@ -10,11 +10,11 @@ from jaxtyping import Float
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.files import write_whole
+from archrepair_jax.models.families.mlp import LEAK
 from archrepair_jax.models.formats.dense import Dense, from_layers, to_layers
 from archrepair_jax.models.network import Network, Variables
 
 ACTIVATIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "Gelu": "gelu"}
-SLOPE = 0.01  # of jax.nn.leaky_relu, and ONNX's own default
 OPSET, GELU_OPSET = 13, 20  # the older one, where it suffices, is read by more tools
 
 
@@ -189,8 +189,8 @@ class Chain:
     def add_activation(self, node: Any, settings: dict[str, Any]) -> None:
         if len(self.layers) != len(self.activations) + 1:
             self.refuse(node, "no layer stands before it")
-        if node.op_type == "LeakyRelu" and not math.isclose(settings.get("alpha", SLOPE), SLOPE, rel_tol=1e-6):
-            self.refuse(node, f"its slope is {settings['alpha']:.6g}, only {SLOPE} is supported")
+        if node.op_type == "LeakyRelu" and not math.isclose(settings.get("alpha", LEAK), LEAK, rel_tol=1e-6):
+            self.refuse(node, f"its slope is {settings['alpha']:.6g}, only {LEAK} is supported")
         if node.op_type == "Gelu" and settings.get("approximate", b"none") != b"none":
             self.refuse(node, "only the exact one is supported")
         self.activations.append(ACTIVATIONS[node.op_type])

@@ -17,10 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from archrepair_jax.errors import InputError, within
 from archrepair_jax.evaluation.specification import Specification
-from archrepair_jax.models.blocks import Normalize, Scale
 from archrepair_jax.models.cost import multiply_adds
-from archrepair_jax.models.families.mlp import Layer
-from archrepair_jax.models.layers import Head
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.edits import Scaled, apply
 from archrepair_jax.repair.imitation.cases import Cases, Original
@@ -165,7 +162,7 @@ def behaviour_differences(
         signs = (part.kind == POSITIVE) / len(positives.inputs) - (part.kind == NEGATIVE) / len(negatives.inputs)
         for index, (name, module) in enumerate(network.blocks):
             x, _ = network.span(variables, x, index, index + 1)
-            if not isinstance(module, Normalize | Scale):
+            if module.has_branch:
                 behaviour[name] = signs @ x.mean(tuple(range(1, x.ndim - 1)))
         return behaviour
 
@@ -257,18 +254,13 @@ def fold(network: Network, variables: Variables, factors: Factors) -> tuple[tupl
     params, blocks, edits = dict(variables["params"]), network.blocks, []
     for name, factor in factors.items():
         index = network.index(name)
-        module = blocks[index][1]
-        following, successor = blocks[index + 1] if index + 1 < len(blocks) else (None, None)
-        if type(successor) in (Layer, Head):
-            kernel = params[following]["linear"]["kernel"]
-            rows = jnp.tile(factor, len(kernel) // len(factor))  # flattened images: channels run fastest
-            params[following] = {"linear": {**params[following]["linear"], "kernel": kernel * rows[:, None]}}
-        elif isinstance(successor, Scale):
-            params[following] = {"scale": params[following]["scale"] * factor}
-        elif successor is None and isinstance(module, Head):
-            linear = {leaf: array * factor for leaf, array in params[name]["linear"].items()}
-            params[name] = {**params[name], "linear": linear}
+        if index + 1 < len(blocks):
+            taker, successor = blocks[index + 1]
+            taken = successor.scale_inputs(params.get(taker), factor)
         else:
+            taker, taken = name, blocks[index][1].scale_outputs(params.get(name), factor)
+        if taken is None:
             edits.append(Scaled(name))
-            params[edits[-1].name] = {"scale": factor}
+            taker, taken = edits[-1].name, {"scale": factor}
+        params[taker] = taken
     return tuple(edits), {**variables, "params": params}
