@@ -139,7 +139,7 @@ class Images:
         return named(jax.random.key(self.settings.seed), name)
 
     def obtain(self) -> tuple[Network, Variables]:
-        """The weights that were given, or those trained on the train split, kept as ``model.safetensors``; then groups."""
+        """The weights that were given, or those trained and kept as ``model.safetensors``; groups are made of them."""
         if not (variables := self.given):
             self.line.stage("train", self.train, file="model")
             variables = self.line.work.variables("model", self.network)
