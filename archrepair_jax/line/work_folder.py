@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import write_whole
+from archrepair_jax.files import read_json, read_npz, write_whole
 from archrepair_jax.models.formats.weights import load_variables, save_variables
 from archrepair_jax.models.network import Network, Variables
 
@@ -53,7 +53,7 @@ class WorkFolder:
             text = json.dumps(make(), indent=2, sort_keys=True)
             write_whole(path, f"{text}\n".encode())
         with intact(path):
-            return json.loads(path.read_text())
+            return read_json(path)
 
     def arrays(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The named arrays called ``name``; made and kept if they are not there yet."""
@@ -62,8 +62,8 @@ class WorkFolder:
             content = io.BytesIO()
             np.savez_compressed(content, **make())
             write_whole(path, content.getvalue())
-        with intact(path), np.load(path) as saved:
-            return dict(saved)
+        with intact(path):
+            return read_npz(path)
 
     def keep(self, name: str, variables: Variables) -> None:
         """Writes the variables called ``name``."""

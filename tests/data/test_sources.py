@@ -173,7 +173,7 @@ def labelled(value):
         (dict(x_train=np.moveaxis(COLOUR[:120], 3, 1)), "move its channels last"),
         (dict(x_train=GREY[:120].astype(int)), "x_train of"),
         (dict(x_train=GREY[:120].astype(int)), "is int64: save images as uint8"),
-        (dict(x_train=np.array(["a", None])), "Object arrays cannot be loaded"),
+        (dict(x_train=np.array(["a", None])), "holds Python objects (x_train)"),
         (dict(x_train=GREY[:120] * 1.0), "ranges over 0..240"),
         (dict(x_train=GREY[:120] * 1.0), "divide by 255"),
         (dict(x_train=flawed(np.nan)), "holds NaN"),
@@ -204,14 +204,16 @@ def test_a_truncated_file_is_refused(npz, size, tmp_path):
     settings = npz(**arrays())
     whole = (tmp_path / "set.npz").read_bytes()
     (tmp_path / "set.npz").write_bytes(whole[:size])
-    assert "truncated or no numpy file" in refusal(settings)
+    assert "damaged or no .npz" in refusal(settings)
 
 
 def test_other_files_are_refused(tmp_path):
     np.save(tmp_path / "single.npy", GREY)
-    assert "single array" in refusal(DataSettings("npz", str(tmp_path / "single.npy")))
+    assert "damaged or no .npz archive of arrays; save it again with np.savez" in refusal(
+        DataSettings("npz", str(tmp_path / "single.npy"))
+    )
     (tmp_path / "notes.npz").write_text("not an archive")
-    assert "no numpy file" in refusal(DataSettings("npz", str(tmp_path / "notes.npz")))
+    assert "damaged or no .npz" in refusal(DataSettings("npz", str(tmp_path / "notes.npz")))
     assert "Is a directory" in refusal(DataSettings("npz", str(tmp_path)))
 
 
