@@ -73,7 +73,7 @@ def read_vnnlib(path: str | os.PathLike, inputs: int, outputs: int) -> Property:
     """The property of a VNN-LIB file for a network of so many inputs and outputs; alternatives share equal boxes.
 
     Raises InputError, with the line and what was expected there, for a file that is not of this form, does not fit
-    the network, or leaves an input without bounds or the outputs without a constraint.
+    the network, leaves an input without bounds or the outputs without a constraint, or is too long when written out.
     """
     script = Script(path, inputs, outputs)
     try:

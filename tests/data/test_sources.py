@@ -1,5 +1,7 @@
 """What the sources give, and the one line that they answer to bad input with."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -297,6 +299,29 @@ def test_an_unreadable_image_is_named(folder):
         bad.write_bytes(content)
         message = refusal(DataSettings("folder", str(root)))
         assert f"cannot read the image {bad}" in message and "replace or remove it" in message
+
+
+def test_other_kinds_of_files_are_not_opened_under_the_suffix_of_an_image(folder):
+    root = folder("train", "test")
+    Image.fromarray(COLOUR[0]).save(root / "train/digit 1/drawing.eps")
+    (root / "train/digit 1/drawing.eps").rename(root / "train/digit 1/drawing.png")
+    assert "drawing.png (cannot identify image file" in refusal(DataSettings("folder", str(root)))
+
+
+def test_small_files_of_large_images_are_refused_before_they_are_decoded(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (9000, 9000)).save(tmp_path / name / "1.png")
+        for number in (2, 3):
+            (tmp_path / name / f"{number}.png").hardlink_to(tmp_path / name / "1.png")
+    tracemalloc.start()
+    try:
+        assert "would take 463 MiB of memory" in refusal(DataSettings("folder", str(tmp_path)))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    Image.new("1", (9500, 9500)).save(tmp_path / "one/1.png")
+    assert "cannot read the image" in refusal(DataSettings("folder", str(tmp_path)))
 
 
 def test_deep_images_are_refused(folder):
