@@ -24,6 +24,9 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
     try:
         unfinished.write_bytes(content)
         os.replace(unfinished, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # on a full disk it does not say where that was
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -1,7 +1,9 @@
 """Reading what others wrote: archives that unpack to far more than they are, objects, and JSON that is none."""
 
+import errno
 import io
 import json
+import pathlib
 import pickle
 import tracemalloc
 import zipfile
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import RATIO, UNPACKED, check_unpacked, read_json, read_npz
+from archrepair_jax.files import RATIO, UNPACKED, check_unpacked, read_json, read_npz, write_whole
 
 
 def save_zeros(path, name="zeros", declared=None, count=2**28 + 2**20, compression=zipfile.ZIP_DEFLATED):
@@ -35,6 +37,17 @@ def refusal(read, *arguments):
         tracemalloc.stop()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_a_write_that_fails_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a/some\.json'"):
+        write_whole(tmp_path / "a/some.json", b"{}")
+    assert not any((tmp_path / "a").iterdir())
 
 
 def test_what_numpy_saves_is_read_back(tmp_path):
