@@ -177,6 +177,8 @@ class Chain:
         if node.op_type == "Flatten" and settings.get("axis", 1) not in (1, -len(sizes)):
             self.refuse(node, "its axis is not 1")
         if node.op_type == "Reshape":
+            if argument is None:
+                self.refuse(node, "its shape is no argument, as in an opset before 5: export a later one")
             rows = {-1, batch or -1} | (set() if settings.get("allowzero", 0) else {0})
             if argument.shape != (2,) or argument[0] not in rows or argument[1] not in (-1, flat):
                 self.refuse(node, "it gives something else than one row an example")

@@ -259,6 +259,12 @@ def relu_redefined(model):
     model.functions.append(helper.make_function("", "Relu", ["a"], ["b"], [nothing], [opset]))
 
 
+def old_reshape(model):
+    del model.graph.node[:], model.opset_import[:]
+    model.graph.node.append(helper.make_node("Reshape", ["x"], ["t2"], shape=[1, 6]))
+    model.opset_import.append(helper.make_opsetid("", 1))
+
+
 def lines_in_a_name(model):
     model.graph.node[0].op_type, model.graph.node[0].name = "Softplus", "two\nlines"
     del model.graph.node[0].input[1:]
@@ -274,6 +280,7 @@ def lines_in_a_name(model):
         (complex_numbers, "not finite float32"),
         (no_outputs, "weights have the shape .6, 0., not .6"),
         (relu_redefined, "Relu .node1., .* a meaning of its own"),
+        (old_reshape, "Reshape, .*an opset before 5"),
         (lines_in_a_name, r"Softplus \(two lines\), .*only plain feed-forward"),
     ],
 )
