@@ -8,6 +8,9 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Bad input: the message is one line that says what is wrong and what to do. The command line exits with 2."""
 
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.splitlines()))  # what is quoted from a file may have several
+
 
 def one_of(name: str, values: Iterable, allowed: Iterable) -> None:
     """Raises InputError, with the nearest name there is, for a value that is not allowed or comes twice."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from archrepair_jax import __version__
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import write_whole
+from archrepair_jax.files import read_json, write_whole
 from archrepair_jax.line.settings import as_dataclass
 from archrepair_jax.line.work_folder import WorkFolder, intact
 from archrepair_jax.models import ModelSettings, build
@@ -49,7 +49,7 @@ def keep(work: WorkFolder, name: str, value: Any) -> dict[str, Any]:
 
 def kept(work: WorkFolder, name: str, kind: type, rest: Mapping[str, Any], network: Network) -> Any:
     """The inverse of ``keep``; variables are those of the original ``network`` with the repair's edits."""
-    with intact(work.path / f"{name}.json"):
+    with intact(work.path / f"{name}.json", but=(InputError,)):
         edited = apply(network, from_json(rest["edits"])) if "edits" in rest else network
         parts = {}
         for field in dataclasses.fields(kind):
@@ -125,7 +125,8 @@ def load(folder: str | os.PathLike, case: str = "") -> Classifier:
     """
     path = described(pathlib.Path(folder).expanduser(), case)
     with intact(path):
-        saved = json.loads(path.read_text())
+        saved = read_json(path)
+    with intact(path, but=(InputError,)):
         if not isinstance(saved, dict):
             raise ValueError
         if (version := saved.get("version", "an older version")) != __version__:

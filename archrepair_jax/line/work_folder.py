@@ -16,7 +16,7 @@ import numpy as np
 
 from archrepair_jax import __version__
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import write_whole
+from archrepair_jax.files import read_json, read_npz, write_whole
 from archrepair_jax.models.formats.weights import load_variables, save_variables
 from archrepair_jax.models.network import Network, Variables
 
@@ -86,15 +86,15 @@ class WorkFolder:
         if not path.exists():
             write_whole(path, f"{json.dumps(make(), indent=2, sort_keys=True)}\n".encode())
         with intact(path):
-            return json.loads(path.read_text())
+            return read_json(path)
 
     def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The named arrays called ``name``; made and kept if they are not there yet."""
         path = self._path(name, "npz")
         if not path.exists():
             self.keep_arrays(name, make())
-        with intact(path), np.load(path) as saved:
-            return dict(saved)
+        with intact(path):
+            return read_npz(path)
 
     def keep_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes the named arrays called ``name``."""
@@ -140,11 +140,11 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def intact(path: pathlib.Path) -> Iterator[None]:
-    """Around reading a result: says in one line that it is damaged."""
+def intact(path: pathlib.Path, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Around reading a result: says in one line that it is damaged, but for exceptions that say something better."""
     try:
         yield
-    except InputError:
+    except but:
         raise
     except (ValueError, EOFError, RecursionError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is damaged: delete it, and it is computed again") from error

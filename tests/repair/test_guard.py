@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from archrepair_jax.repair import guard
+from archrepair_jax.repair.guard import accept
 from archrepair_jax.repair.problem import Examples, Problem, Repair
 from archrepair_jax.repair.settings import GuardSettings
-from archrepair_jax.repair.verdict import at_fraction
+from archrepair_jax.repair.verdict import at_fraction, taken
 from archrepair_jax.views.view import CLEAN, View
 
 IMAGES = 10

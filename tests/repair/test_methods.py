@@ -9,8 +9,10 @@ import chex
 import jax
 import numpy as np
 import pytest
+import tiny_networks
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.architecture import Recalibration, put, search_passes, tune_found
@@ -25,7 +27,7 @@ from archrepair_jax.search.cell import Genotype, Space, make_space, random_genot
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.batches import draw
-from archrepair_jax.training.descent import TuningSettings
+from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.ledger import Ledger, Overspent
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import AXIS, choose_devices, parallel_steps
@@ -52,33 +54,27 @@ def loop_of(budget: int = SETTINGS.budget, multiply_adds: int = 0, **more) -> Lo
 
 
 @pytest.fixture(scope="module")
-def traced_once():
-    """Every step of every loop, wrapped so that a second trace of the same step fails the test."""
-    chex.clear_trace_counter()
-    names = []
+def repairs(problem):
+    """Each method's repair, the steps its loops did, the steps that were traced, and its ledger.
+
+    A second trace of the same step fails.
+    """
+    traced, done = [], {}
 
     @functools.cache
     def counted(step):
-        names.append(step.__name__)
+        traced.append(step.__name__)
         return chex.assert_max_traces(step, n=1)
 
-    with pytest.MonkeyPatch.context() as patch:
-        for room in (loops,):
-            patch.setattr(room, "parallel_steps", lambda step, *rest: parallel_steps(counted(step), *rest))
-        yield names
-
-
-@pytest.fixture(scope="module")
-def repairs(problem, traced_once):
-    """Each method's repair, the steps its loops did, the steps that were compiled, and its ledger."""
-    done = {}
     for name in OWN:
         steps = {}
         loop = loop_of(report=lambda loop, step, *_, steps=steps: steps.update({loop: step}))
-        traced_once.clear()
+        traced.clear()
         chex.clear_trace_counter()
-        repair = METHODS[name].run(problem, SETTINGS, OWN[name], jax.random.key(0), loop)
-        done[name] = repair, steps, list(traced_once), loop.ledger
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loops, "parallel_steps", lambda step, *rest: parallel_steps(counted(step), *rest))
+            repair = METHODS[name].run(problem, SETTINGS, OWN[name], jax.random.key(0), loop)
+        done[name] = repair, steps, list(traced), loop.ledger
     return done
 
 
@@ -119,19 +115,46 @@ def test_what_is_booked_is_what_was_done(repairs):
     assert spent["architecture_search"] == train + validation + 3 * batch * gradients + judged + statistics
 
 
-def test_multiply_adds_are_what_a_count_by_hand_says(repairs):
-    """16 inputs, 8 and 8 neurons, 4 classes. A gradient of a layer's weights costs what the layer does, and so does the
-    gradient for its input, which the first layer that learns needs none of.
+def test_multiply_adds_are_what_a_count_by_hand_says(problem):
+    """Of layers so wide that products of single elements, in losses and activations, do not matter.
+
+    A gradient of a layer's weights costs what the layer does, and so does the one for its input, which the first layer
+    that learns needs none of.
     """
-    layers, batch = {"layer1": 16 * 8, "layer2": 8 * 8, "head": 8 * 4}, SETTINGS.tuning.batch_size
+    model = ModelSettings("mlp", widths=(256, 128))
+    network = build(model, (4, 4, 1), 4)
+    wide = dataclasses.replace(problem, network=network, variables=tiny_networks.random_variables(network), pools={})
+    layers, batch, seen = {"layer1": 16 * 256, "layer2": 256 * 128, "head": 128 * 4}, SETTINGS.tuning.batch_size, {}
+
+    def spent(method: str) -> int:
+        loop = loop_of(report=lambda loop, step, *_: seen.update({loop: step}))
+        METHODS[method].run(wide, SETTINGS, OWN[method], jax.random.key(0), loop)
+        return loop.ledger.spent.multiply_adds
+
+    everything = spent("fine_tune_network")
     whole = 3 * sum(layers.values()) - layers["layer1"]
+    assert everything == pytest.approx(batch * whole * seen["tuning"], rel=0.05)
+    one = spent("fine_tune_block")
     block = 2 * layers["layer2"] + 2 * layers["head"]  # the frozen head: forward, and for its input
-    for method, step in (("fine_tune_network", whole), ("fine_tune_block", block)):
-        _, steps, _, ledger = repairs[method]
-        prefix = 64 * layers["layer1"] * (method == "fine_tune_block")
-        assert ledger.spent.multiply_adds == pytest.approx(prefix + batch * step * steps["tuning"], rel=0.05)
-    _, _, _, ledger = repairs["imitation_tuning"]
-    assert ledger.spent.multiply_adds == 41 * (4 * 9 + 2) * sum(layers.values())
+    assert one == pytest.approx(64 * layers["layer1"] + batch * block * seen["tuning"], rel=0.05)
+    assert spent("imitation_tuning") == 41 * (4 * 9 + 2) * sum(layers.values())
+
+
+def test_multiply_adds_are_what_the_compiler_says():
+    """Where its count is honest: it tells twice as many operations as inner products multiply and add."""
+    network = build(ModelSettings("mlp", widths=(256, 128)), (4, 4, 1), 4)
+    variables = tiny_networks.random_variables(network)
+    rates = dict.fromkeys(network.names, 1.0)
+    optimizer = make_optimizer(SETTINGS.tuning, 4, rates)
+    step = tuning_step(network, rates, optimizer, dataclasses.replace(SETTINGS.tuning, batch_size=64), train=False)
+    state, data = (
+        start_state(variables, rates, optimizer),
+        (variables, tiny_networks.image_pool(network, variables, 64)),
+    )
+    lowered = jax.pmap(lambda _: step(state, data), AXIS).lower(np.zeros(1))
+    operations = lowered.compile().cost_analysis()["flops"]
+    optimizing = 12 * sum(leaf.size for leaf in jax.tree.leaves(state.params))  # elementwise, of every parameter
+    assert loop_of().price(step, state, data).multiply_adds == pytest.approx((operations - optimizing) / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("method", OWN)
@@ -144,11 +167,12 @@ def test_multiply_adds_end_a_method_too(repairs, problem, method):
 
 
 def test_every_step_is_traced_once_a_run(repairs):
+    """Descents twice: how many steps the budget pays for, which decides the learning rates, is asked of one step."""
     steps = {method: collections.Counter(names) for method, (_, _, names, _) in repairs.items()}
-    assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 2}
-    assert steps["random_architecture"] == {"step": 2}  # tuning and recalibration
+    assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 3}
+    assert steps["random_architecture"] == {"step": 3}  # the third is of the statistics
     for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
-        assert steps[method] == {"step": 1}
+        assert steps[method] == {"step": 2}
 
 
 def test_a_second_trace_would_be_noticed(problem):

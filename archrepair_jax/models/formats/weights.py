@@ -17,7 +17,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import write_whole
+from archrepair_jax.files import read_npz, write_whole
 from archrepair_jax.models import ModelSettings
 from archrepair_jax.models.network import Network, Variables
 
@@ -144,14 +144,13 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise InputError(f"cannot read weights from {path}; save them as .npz or .safetensors")
     if not path.is_file():
         raise InputError(f"there is no file of weights {path}; check the path")
+    if path.suffix == ".npz":
+        return read_npz(path)
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.numpy.load_file(path)
-        with np.load(path) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # each layer of either format has exceptions of its own for a damaged file
+        return safetensors.numpy.load_file(path)
+    except Exception as error:  # each layer of the format has exceptions of its own for a damaged file
         raise InputError(
-            f"cannot read {path}, it is damaged or no {path.suffix} file; fetch or save it again"
+            f"cannot read {path}: it is damaged or no .safetensors file; fetch or save it again"
         ) from error
 
 

@@ -230,7 +230,7 @@ def test_missing_and_foreign_files_are_told(tmp_path):
         np.save(file, np.zeros(3))
     assert "damaged" in refusal(tmp_path / "single.npz", network, settings)
     np.savez(tmp_path / "objects.npz", weights=np.array([{}], dtype=object))
-    assert "damaged" in refusal(tmp_path / "objects.npz", network, settings)
+    assert "objects.npz holds Python objects (weights)" in refusal(tmp_path / "objects.npz", network, settings)
 
 
 @pytest.fixture(scope="module")
