@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 SHIFT = 4  # pixels, as in the usual CIFAR training
 
@@ -22,8 +22,8 @@ def flip(image: Float[Array, "H W C"], key: PRNGKeyArray) -> Float[Array, "H W C
 AUGMENTATIONS = {"shift": shift, "flip": flip}
 
 
-def augment(images: Float[Array, "B H W C"], keys: PRNGKeyArray, names: tuple[str, ...]) -> Float[Array, "B H W C"]:
-    """Applies the named augmentations in order to each image with its own key (``keys``: [B])."""
+def augment(images: Float[Array, "B H W C"], keys: Key[Array, "B"], names: tuple[str, ...]) -> Float[Array, "B H W C"]:
+    """Applies the named augmentations in order to each image with its own key."""
     for i, name in enumerate(names):
         images = jax.vmap(lambda image, key, i=i, name=name: AUGMENTATIONS[name](image, jax.random.fold_in(key, i)))(
             images, keys
