@@ -1,5 +1,6 @@
 """Examples on the device, and how a step draws its batch from them."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +56,8 @@ def make_pool(
     key: PRNGKeyArray,
 ) -> Pool:
     """Splits the examples into failing and passing by the original network's logits."""
+    chex.assert_rank([labels, reference], [1, 2])  # labels [M, 1] would be compared with every example's answer
+    chex.assert_equal_shape_prefix([inputs, labels, reference], 1)
     correct = np.asarray(reference).argmax(-1) == np.asarray(labels)
     indices = [jnp.asarray(np.flatnonzero(chosen), jnp.int32) for chosen in (~correct, correct)]
     return Pool(jnp.asarray(inputs), jnp.asarray(labels), jnp.asarray(reference), *indices, key)

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -135,12 +136,12 @@ def training():
     variables = tiny_networks.random_variables(network)
     settings = TuningSettings(batch_size=8, augment=("flip",))
     optimizer = make_optimizer(settings, 7)
-    step = tuning_step(network, (0, 4), optimizer, settings, train=False)
+    step = chex.assert_max_traces(tuning_step(network, (0, 4), optimizer, settings, train=False), n=1)
     data = variables, tiny_networks.image_pool(network, variables, 20)
     return step, start_state(network, variables, (0, 4), optimizer), data
 
 
-def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not(tmp_path):
+def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not_and_traces_nothing_anew(tmp_path):
     step, start, data = training()
     through, through_history = Loop(ONE).run("training", step, start, data, steps=7)
     for looks in (2, 3):
