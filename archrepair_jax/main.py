@@ -5,7 +5,6 @@ usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdi
   --config FILE        the run's settings, a Python file with get_config(); ARGUMENT (quick, say) is handed to that
   --config.KEY=VALUE   changes one of them, as --config.seed=1 or --config.data.path=images.npz
   --workdir DIR        the folder for results; started again with the same command, a run continues there
-                       (a repair over regions has a key for it, --config.out=DIR)
 
 It leaves with status 0: done; 2: bad input, and one line says what to do; 1: a loss was no longer finite, or a file
 could not be written; 128 + n: ended by signal n.
@@ -41,6 +40,7 @@ def main(argv: list[str]) -> int:
 def work(config, workdir: str, interruption: Interruption) -> int:
     from archrepair_jax.cli.tasks import TASKS
     from archrepair_jax.errors import InputError  # all of these here, because they load JAX
+    from archrepair_jax.reporting.console import show
     from archrepair_jax.reporting.progress import Progress
     from archrepair_jax.training.loop import Diverged, Stopped
 
@@ -55,7 +55,7 @@ def work(config, workdir: str, interruption: Interruption) -> int:
     except Stopped as error:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number
-    task.show(report)
+    show(report)
     print(f"The whole report: {workdir}/report.md")
     return 0
 

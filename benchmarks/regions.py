@@ -9,8 +9,9 @@ import pathlib
 
 from provenance import head
 
-from archrepair_jax.models.formats.dense import write_whole
-from archrepair_jax.reporting.regions import table, verdict
+from archrepair_jax.files import write_whole
+from archrepair_jax.reporting.comparison import with_role
+from archrepair_jax.reporting.regions import outcome_line, table
 
 
 def main() -> None:
@@ -24,20 +25,21 @@ def main() -> None:
     arguments = parser.parse_args()
     named = [folder.rpartition("=")[::2] for folder in arguments.folders]
     reports = [json.loads((pathlib.Path(folder) / "report.json").read_text()) for _, folder in named]
-    records = [
-        record | {"style": name or record["style"]}
+    arms = [
+        arm | {"name": name or arm["name"]}
         for (name, _), report in zip(named, reports, strict=True)
-        for record in report["cases"]
+        for arm in with_role(report, "repair")
     ]
-    seeds = sorted({record["seed"] for record in records})
+    merged = {"arms": arms}
+    seeds = sorted({arm["case"]["seed"] for arm in arms})
     text = head(
         arguments.command,
         f"{arguments.hardware}, jax {reports[0]['environment']['jax']}; seeds {', '.join(map(str, seeds))}",
-        f"{verdict(records)} Seconds are without compilation.",
+        f"{outcome_line(merged)} Seconds are without compilation.",
         *arguments.remark,
         commit=arguments.commit,
     )
-    write_whole(arguments.out, (text + table(records)).encode())
+    write_whole(arguments.out, (text + table(merged)).encode())
     print(arguments.out.read_text(), end="")
 
 

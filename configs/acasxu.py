@@ -1,11 +1,12 @@
-"""Repairs ACAS Xu networks until they satisfy a property on its whole region, and proves it.
+r"""Repairs ACAS Xu networks until they satisfy a property on its whole region, and proves it.
 
-    python -m archrepair_jax.main --config configs/acasxu.py --config.network=N2_9 --config.property=8 --config.path=DIR
-    python -m archrepair_jax.main --config configs/acasxu.py:all --config.path=DIR --config.seeds=5
+    python -m archrepair_jax.main --config configs/acasxu.py --config.network=N2_9 --config.property=8 \
+        --config.path=DIR --workdir runs/acasxu
+    python -m archrepair_jax.main --config configs/acasxu.py:all --config.path=DIR --config.seeds=5 --workdir runs/all
 
 DIR holds nnet/ (the 45 networks) and vnnlib/ (the properties); network and property may also be files, .nnet or .onnx
-and .vnnlib. --config.out=DIR is where the repaired networks and the certificates go. ``all`` are the 36 violations that
-are known: 34 networks of property 2, N1_9 of property 7 and N2_9 of property 8.
+and .vnnlib. ``all`` are the 36 violations that are known: 34 networks of property 2, N1_9 of property 7 and N2_9 of
+property 8.
 
 Expected time: 3 to 8 seconds for the repair of a case on two CPU cores, 7 more for what judges it, and up to a
 minute and a half for its proof, nearly as long again for the check of its certificate. Accelerators were not timed.
@@ -38,7 +39,6 @@ def get_config(which: str = ""):
     if which not in ("", "all"):
         raise ValueError(f"this config knows no {which!r}: leave it out, or say all")
     config = default_config()
-    config.out = "runs/acasxu"
     if which == "all":
         config.cases = CASES
     return config

@@ -45,11 +45,13 @@ def get_config(size: str = ""):
     config.evaluation.severities = (1, 3, 5)
 
     config.repair.tuning.learning_rate = 3e-3
-    config.repair.network_learning_rate = 1e-3  # of 1e-4, 3e-4, 1e-3 and 3e-3 the guard's examples liked it best
+    config.methods.fine_tune_network.learning_rate = (
+        1e-3  # of 1e-4, 3e-4, 1e-3 and 3e-3 the guard's examples liked it best
+    )
     config.repair.budget = 262_144
-    config.repair.search.warmup_steps = 100
-    config.repair.search.steps = 400
-    config.repair.search.projection_steps = 50
+    config.methods.architecture_search.warmup_steps = 100
+    config.methods.architecture_search.steps = 400
+    config.methods.architecture_search.projection_steps = 50
 
     if size == "quick":
         config.data.train_size = 2_000
@@ -58,9 +60,9 @@ def get_config(size: str = ""):
         config.evaluation.severities = (3,)
         config.repair.budget = 20_480
         config.repair.tuning.batch_size = 64
-        config.repair.search.selection_examples = 256
-        config.repair.search.warmup_steps = 30
-        config.repair.search.steps = 60
-        config.repair.search.projection_steps = 5
+        config.methods.architecture_search.selection_examples = 256
+        config.methods.architecture_search.warmup_steps = 30
+        config.methods.architecture_search.steps = 60
+        config.methods.architecture_search.projection_steps = 5
         config.repair.guard.fractions = (1.0, 0.5)
     return config

@@ -67,12 +67,12 @@ def get_config(choice: str = ""):
     config.repair.tuning.batch_size = 64
     # One rate for all arms. On the guard's examples 2e-2 was better for MNIST and too much for Fashion-MNIST.
     config.repair.tuning.learning_rate = 1e-2
-    config.repair.network_learning_rate = 1e-2
-    config.repair.imitation_retraining.learning_rate = 1e-2
-    config.repair.search.warmup_steps = 20
-    config.repair.search.steps = 40
-    config.repair.search.projection_steps = 5
-    config.repair.search.selection_examples = 128
+    config.methods.fine_tune_network.learning_rate = 1e-2
+    config.methods.imitation_retraining.learning_rate = 1e-2
+    config.methods.architecture_search.warmup_steps = 20
+    config.methods.architecture_search.steps = 40
+    config.methods.architecture_search.projection_steps = 5
+    config.methods.architecture_search.selection_examples = 128
 
     if quick:
         config.data.train_size = 1_000

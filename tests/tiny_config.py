@@ -21,7 +21,7 @@ def get_config():
     config.repair.tuning.learning_rate = 1e-2
     config.repair.recalibration_batches = 2
     config.repair.guard.clean_drop = 1.0  # a repair that fixes more than it breaks is taken, so that one is saved
-    config.repair.search.operations = ("dense", "gated_dense")
-    config.repair.search.warmup_steps, config.repair.search.steps = 5, 10
-    config.repair.search.projection_steps, config.repair.search.selection_examples = 2, 32
+    config.repair.space.operations = ("dense", "gated_dense")
+    config.methods.architecture_search.warmup_steps, config.methods.architecture_search.steps = 5, 10
+    config.methods.architecture_search.projection_steps, config.methods.architecture_search.selection_examples = 2, 32
     return config

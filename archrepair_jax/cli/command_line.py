@@ -16,8 +16,6 @@ def read(argv: list[str]) -> tuple[ConfigDict, str]:
     require(CONFIG, "FILE, the run's settings")
     if not hasattr(CONFIG.value, "to_dict"):  # asking raises what went wrong with the file
         raise flags.Error("get_config() returns no ConfigDict: return the changed settings.default_config()")
-    if not WORKDIR.present and CONFIG.value.get("out"):
-        return CONFIG.value, CONFIG.value.out
     require(WORKDIR, "DIR, a folder for results")
     return CONFIG.value, WORKDIR.value
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
+from archrepair_jax.keys import named
+
 SHIFT = 4  # pixels, as in the usual CIFAR training
 
 
@@ -24,8 +26,6 @@ AUGMENTATIONS = {"shift": shift, "flip": flip}
 
 def augment(images: Float[Array, "B H W C"], keys: Key[Array, "B"], names: tuple[str, ...]) -> Float[Array, "B H W C"]:
     """Applies the named augmentations in order to each image with its own key."""
-    for i, name in enumerate(names):
-        images = jax.vmap(lambda image, key, i=i, name=name: AUGMENTATIONS[name](image, jax.random.fold_in(key, i)))(
-            images, keys
-        )
+    for name in names:
+        images = jax.vmap(AUGMENTATIONS[name])(images, jax.vmap(lambda key, name=name: named(key, name))(keys))
     return images

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from archrepair_jax.data.sources.arrays import reading, to_labels
+from archrepair_jax.data.sources.arrays import to_labels
 from archrepair_jax.data.splits import Split
 from archrepair_jax.errors import InputError
 
@@ -53,8 +53,11 @@ def load(folder: str | pathlib.Path, kind: str, severity: int, n: int = 0) -> Sp
 
 
 def _mapped(path: pathlib.Path) -> np.ndarray:
-    with reading(path):
-        array = np.load(path, mmap_mode="r")
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive, not a single array: fetch the CIFAR-10-C arrays again")
-    return array
+    try:
+        return np.lib.format.open_memmap(path, mode="r")  # of np.load the part that knows no pickles
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror or error}): check the folder and the name") from error
+    except Exception as error:  # of a damaged header numpy lets through whatever Python's parser raises
+        raise InputError(
+            f"cannot read {path}: it is truncated or no array; fetch the CIFAR-10-C arrays again"
+        ) from error

@@ -1,9 +1,10 @@
-"""The line of stages, from a config to a report; a rerun continues after the last finished stage."""
+"""The line for image classifiers: a data set, a network, views in which it fails, and the guard."""
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,62 +12,40 @@ import numpy as np
 
 from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
-from archrepair_jax.line.early_checks import check_batches, check_network
-from archrepair_jax.line.saving import rebuild, save
+from archrepair_jax.keys import named
+from archrepair_jax.line import saving
+from archrepair_jax.line.clock import Clock
+from archrepair_jax.line.early_checks import check_methods, check_network, check_training
+from archrepair_jax.line.record import Views, image_record
 from archrepair_jax.line.settings import Settings
-from archrepair_jax.line.summary import summarize
-from archrepair_jax.line.work_folder import Clock, WorkFolder
+from archrepair_jax.line.stages import Arm, Line, follow
+from archrepair_jax.line.work_folder import WorkFolder, locked
 from archrepair_jax.localization import localize
 from archrepair_jax.models import build
 from archrepair_jax.models.formats.weights import load_weights
+from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair import METHODS
-from archrepair_jax.repair.guard import guarded
-from archrepair_jax.repair.problem import Examples, Problem, logits
+from archrepair_jax.repair.guard import accept, guard_price
+from archrepair_jax.repair.problem import Examples, Problem, Repair, logits
+from archrepair_jax.repair.verdict import Verdict
 from archrepair_jax.reporting import report as reports
 from archrepair_jax.training.batches import plain_pool
 from archrepair_jax.training.descent import make_optimizer, merge, start_state, tuning_step
-from archrepair_jax.training.loop import Diverged, Loop, Stopped
+from archrepair_jax.training.ledger import Ledger
+from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.views.attacks import attacked
 from archrepair_jax.views.view import View, render
 
-KEYS = {name: i for i, name in enumerate(("model", "views", "localize", "order", *METHODS))}  # each use its own key
-
-
-@dataclasses.dataclass
-class Run:
-    """What all stages of one run share."""
-
-    settings: Settings
-    work: WorkFolder
-    loop: Loop
-    dataset: Dataset
-    network: Network
-    costs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-
-    def key(self, name: str) -> jax.Array:
-        return jax.random.fold_in(jax.random.key(self.settings.seed), KEYS[name])
-
-    def stage(
-        self, name: str, make: Callable[[], dict[str, Any]], sample_gradients: int | None = None, weights: str = ""
-    ) -> dict[str, Any]:
-        """A stage's JSON result, computed once, with the ``weights`` it keeps beside; what it cost is kept with it."""
-
-        def timed() -> dict[str, Any]:
-            self.pause(name)
-            with Clock() as clock:
-                result = make()
-            return {"result": result, "cost": dataclasses.asdict(clock) | {"sample_gradients": sample_gradients}}
-
-        kept = self.work.json(f"stages/{name}", timed, weights)
-        self.costs[name] = kept["cost"]
-        return kept["result"]
-
-    def pause(self, name: str) -> None:
-        """Raises Stopped when asked to stop: for work outside of ``Loop``, which looks itself."""
-        if self.loop.stopping():
-            raise Stopped(f"{name}: stopped")
+PARTS = ("train", "validation", "guard")  # of what a repair may see
+ELSEWHERE = (
+    "stages",
+    "controls",
+    "methods",
+    "evaluation",
+    "steps_per_call",
+)  # nothing kept depends on them, or parts do
 
 
 def run(
@@ -92,186 +71,203 @@ def run(
         Diverged: when a loss is no longer finite.
     """
     devices = choose_devices(settings.devices)
-    check_batches(settings, devices)
+    check_training(settings, devices)
     dataset = load(settings.data, settings.seed)
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
-    check_network(settings, network)
+    grouped, _ = regroup(network, {}, settings.model.groups)
+    check_network(settings, grouped)
+    check_methods(settings, grouped, devices, rows(settings, dataset))
     given = load_weights(settings.model.weights, network, settings.model) if settings.model.weights else None
-    config = dataclasses.asdict(settings)
-    work = WorkFolder(workdir, {key: value for key, value in config.items() if key not in ("stages", "steps_per_call")})
-    loop = Loop(devices, progress, stopping, steps_per_call=settings.steps_per_call)
-    line = Run(settings, work, loop, dataset, network)
-
-    variables = given or trained(line)
-    arms, found = {"before": (network, variables)}, {}
-    if set(settings.stages) - {"evaluate"}:
-        problem, found = diagnose(line, variables)
-        if problem and "localize" in settings.stages:
-            found["localization"] = suspects(line, problem)
-        if problem and {"repair", "controls"} & set(settings.stages):
-            problem = dataclasses.replace(problem, block=settings.repair.block or found["localization"]["suspect"])
-            found["repairs"] = {}
-            for method in settings.methods:
-                arms[method], found["repairs"][method] = mend(line, problem, method)
-    if "evaluate" in settings.stages:
-        found["correct"] = judge(line, arms)
-
-    report = reports.assemble(summarize(settings, dataset, arms, found, line.costs))
-    if settings.repair.method in arms:
-        told = found["repairs"][settings.repair.method]
-        save(work.path, *arms[settings.repair.method], settings.model, dataset.class_names, told)
-    reports.write(work.path, report)
-    return report
+    with locked(workdir):
+        contents = {"the data": fingerprint(dataset)} | ({"model.weights": fingerprint(given)} if given else {})
+        work = WorkFolder(workdir, what_matters(settings), contents, lambda said: progress("work folder", 1, 1, said))
+        loop = Loop(devices, progress, stopping, work.path / "checkpoints", settings.steps_per_call)
+        task = Images(settings, Line(work, loop), dataset, network, given)
+        arms = follow(task)
+        for arm in (arm for arm in arms if arm.role == "repair"):
+            model = saving.description(settings.model, network)
+            saving.save(work.path, model, dataset.class_names, arm.edits, arm.variables)
+        return reports.write(work.path, image_record(settings, dataset, arms, task.diagnosis, task.line.costs))
 
 
-def trained(line: Run) -> Variables:
-    """The network's variables, trained on the train split; kept as ``model.safetensors``."""
-    training, network = line.settings.training, line.network
+def what_matters(settings: Settings) -> dict[str, Any]:
+    """What all results of a run depend on; those of a method also depend on its own settings."""
+    config = {name: value for name, value in dataclasses.asdict(settings).items() if name not in ELSEWHERE}
+    return config | {"repair": {name: value for name, value in config["repair"].items() if name != "method"}}
 
-    def train() -> dict[str, Any]:
-        span, key = (0, len(network.blocks)), line.key("model")
-        optimizer = make_optimizer(training.descent, training.steps)
-        step = tuning_step(network, span, optimizer, training.descent, train=True)
-        images, labels = line.dataset.train.images, line.dataset.train.labels
+
+def fingerprint(arrays: Any) -> str:
+    """A SHA-256 of a data set's or a network's arrays."""
+    digest = hashlib.sha256()
+    if isinstance(arrays, Dataset):
+        splits = arrays.train, arrays.validation, arrays.test
+        arrays = {"names": list(arrays.class_names), "arrays": [[each.images, each.labels] for each in splits]}
+    for path, leaf in jax.tree.leaves_with_path(arrays):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data if array.dtype.kind != "U" else str(leaf).encode())
+    return digest.hexdigest()
+
+
+def rows(settings: Settings, dataset: Dataset) -> dict[str, int]:
+    """How many examples each part has, all views together."""
+    views, held_out = len(settings.failures.views), len(dataset.validation)
+    guard = held_out // 2
+    return {"train": views * len(dataset.train), "validation": views * (held_out - guard), "guard": views * guard}
+
+
+@dataclasses.dataclass
+class Images:
+    """One run, as the line wants it (``stages.Task``)."""
+
+    settings: Settings
+    line: Line
+    dataset: Dataset
+    network: Network
+    given: Variables | None
+    diagnosis: dict[str, Any] = dataclasses.field(default_factory=dict)  # for the record
+    repair_type = Repair
+
+    @property
+    def roles(self) -> Mapping[str, str]:
+        return self.settings.roles
+
+    def settings_of(self, method: str) -> Mapping[str, Any]:
+        return dataclasses.asdict(self.settings.methods[method])
+
+    def key(self, name: str) -> jax.Array:
+        return named(jax.random.key(self.settings.seed), name)
+
+    def obtain(self) -> tuple[Network, Variables]:
+        """The weights that were given, or those trained and kept as ``model.safetensors``; groups are made of them."""
+        if not (variables := self.given):
+            self.line.stage("train", self.train, file="model")
+            variables = self.line.work.variables("model", self.network)
+        return regroup(self.network, variables, self.settings.model.groups)
+
+    def train(self) -> dict[str, Any]:
+        training, network, images = self.settings.training, self.network, self.dataset.train
+        rates, key = dict.fromkeys(network.names, 1.0), self.key("model")
+        optimizer = make_optimizer(training.descent, training.steps, rates)
+        step = tuning_step(network, rates, optimizer, training.descent, train=True)
         variables = network.init(key)
-        state = start_state(network, variables, span, optimizer)
-        data = variables, plain_pool(images, labels, network.num_classes, key)
-        loop = dataclasses.replace(line.loop, folder=line.work.path / "checkpoints")
-        state, _ = loop.run("training", step, state, data, steps=training.steps)
-        line.work.keep("model", merge(variables, jax.device_get(state)))
+        data = variables, plain_pool(images.images, images.labels, network.num_classes, key)
+        start = start_state(variables, rates, optimizer)
+        state, _ = self.line.loop.run("training", step, start, data, steps=training.steps)
+        self.line.work.keep("model", merge(variables, jax.device_get(state)))
         return {"steps": training.steps}
 
-    line.stage("train", train, training.steps * training.descent.batch_size, weights="model")
-    return line.work.variables("model", network)
+    def diagnose(self, network: Network, variables: Variables) -> Problem | None:
+        """The views that the network fails in and the block to blame."""
+        settings, stages = self.settings, set(self.settings.stages)
+        if not stages - {"evaluate"}:
+            return None
+        look = functools.cache(functools.partial(self.look, network, variables))
+        self.diagnosis["failures"] = self.line.stage("diagnose", functools.partial(self.count, look))
+        if not any(self.diagnosis["failures"]["failing"]["train"].values()):
+            return None
+        problem = Problem(network, variables, settings.repair.block, look, self.key("order"))
+        if "localize" in stages:
+            self.diagnosis["localization"] = self.line.stage("localize", functools.partial(self.rank, problem))
+        if not settings.roles:
+            return None
+        return dataclasses.replace(problem, block=problem.block or self.diagnosis["localization"]["suspect"])
 
+    def count(self, look: Callable[[str], Examples]) -> dict[str, Any]:
+        failing, images, views = {}, {}, self.settings.failures.views
+        for number, part in enumerate(PARTS, 1):
+            self.line.pause("diagnose")
+            right = look(part).correct
+            failing[part] = {str(view): int((~row).sum()) for view, row in zip(views, right, strict=True)}
+            images[part] = right.shape[1]
+            self.line.loop.report("diagnose", number, len(PARTS), "")
+        return {"failing": failing, "images": images}
 
-def diagnose(line: Run, variables: Variables) -> tuple[Problem | None, dict[str, Any]]:
-    """The examples that the network fails on, in the views to be repaired; no problem if there are none."""
-    settings, dataset = line.settings, line.dataset
-    views, rows = settings.failures.views, len(dataset.validation)
-    guard, search = carve(dataset.validation.labels, rows // 2, settings.seed, "guard")
-    splits = {
-        "train": dataset.train,
-        "validation": dataset.validation.take(search),
-        "guard": dataset.validation.take(guard),
-    }
+    def split(self, part: str) -> Split:
+        """The images of a part; the guard's are carved out of the validation split."""
+        if part not in ("validation", "guard"):
+            return getattr(self.dataset, part)
+        held_out = self.dataset.validation
+        guard, search = carve(held_out.labels, len(held_out) // 2, self.settings.seed, "guard")
+        return held_out.take(guard if part == "guard" else search)
 
-    @functools.cache
-    def look_at(name: str) -> Examples:
-        return look(line, variables, splits[name], name, views)
+    def look(self, network: Network, variables: Variables, part: str) -> Examples:
+        """A part in all views to be repaired, with the network's logits."""
+        split, views, work = self.split(part), self.settings.failures.views, self.line.work
 
-    def count() -> dict[str, Any]:
-        counts = {}
-        for number, name in enumerate(splits, 1):
-            line.pause("diagnose")
-            examples = look_at(name)
-            counts[name] = {str(view): int((~right).sum()) for view, right in zip(views, examples.correct, strict=True)}
-            line.loop.report("diagnose", number, len(splits), "")
-        return {"failing": counts, "images": {name: len(split) for name, split in splits.items()}}
+        def shown(view: View) -> np.ndarray:
+            if not view.attack:
+                return self.show(part, split, view, network, variables)
+            return work.arrays(
+                f"{part}-{view}-attacked", lambda: {"images": self.show(part, split, view, network, variables)}
+            )["images"]
 
-    found = {"failures": line.stage("diagnose", count)}
-    if not any(found["failures"]["failing"]["train"].values()):
-        return None, found
-    return Problem(
-        line.network, variables, "", **{name: look_at(name) for name in splits}, key=line.key("order")
-    ), found
+        images, labels = np.concatenate([shown(view) for view in views]), np.tile(split.labels, len(views))
 
+        def scores() -> dict[str, np.ndarray]:
+            return {"logits": logits(network, variables, images, self.line.loop.devices)}
 
-def look(line: Run, variables: Variables, split: Split, name: str, views: tuple[View, ...]) -> Examples:
-    """A split in all views, with the network's logits."""
-    key = jax.random.fold_in(line.key("views"), sorted(("train", "validation", "guard", "test")).index(name))
-    images = np.concatenate([show(split, view, key, line.network, variables) for view in views])
-    labels = np.tile(split.labels, len(views))
-    scores = line.work.arrays(
-        f"diagnosis/{name}", lambda: {"logits": logits(line.network, variables, images, line.loop.devices)}
-    )
-    return Examples(images, labels, scores["logits"], views)
+        return Examples(images, labels, work.arrays(f"{part}-examples", scores)["logits"], views)
 
+    def show(self, part: str, split: Split, view: View, network: Network, variables: Variables) -> np.ndarray:
+        """A split's images in one view; an attack is on the network given."""
+        key = named(self.key("views"), part)
+        if view.attack:
+            return attacked(network, variables, split.images, split.labels, view, key)
+        return render(split.images, view, key)
 
-def show(split: Split, view: View, key: jax.Array, network: Network, variables: Variables) -> np.ndarray:
-    """A split's images in one view; an attack is on the network given."""
-    if view.attack:
-        return attacked(network, variables, split.images, split.labels, view, key)
-    return render(split.images, view, key)
-
-
-def suspects(line: Run, problem: Problem) -> dict[str, Any]:
-    """The ranking of blocks, from the train examples."""
-    images, labels, right = problem.train.images, problem.train.labels, problem.train.correct.reshape(-1)
-
-    def rank() -> dict[str, Any]:
-        line.loop.report("localize", 0, 1, "")
-        localization = localize(
-            problem.network,
-            problem.variables,
-            (images[~right], labels[~right]),
-            (images[right], labels[right]),
-            line.settings.localization,
-            line.key("localize"),
-        )
-        line.loop.report("localize", 1, 1, localization.suspect)
-        units = [dataclasses.asdict(unit) for unit in localization.units]
+    def rank(self, problem: Problem) -> dict[str, Any]:
+        """The ranking of blocks, from the train examples."""
+        train, settings, report = problem.train, self.settings.localization, self.line.loop.report
+        images, labels, right = train.images, train.labels, train.correct.reshape(-1)
+        failing, passing = ((images[chosen], labels[chosen]) for chosen in (~right, right))
+        report("localize", 0, 1, "")
+        found = localize(problem.network, problem.variables, failing, passing, settings, self.key("localize"))
+        report("localize", 1, 1, found.suspect)
+        units = [dataclasses.asdict(unit) for unit in found.units]
         order = sorted(units, key=lambda unit: problem.network.index(unit["block"]))
-        return {"level": line.settings.localization.level, "suspect": localization.suspect, "blocks": order}
+        return {"level": settings.level, "suspect": found.suspect, "blocks": order}
 
-    return line.stage("localize", rank)
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.repair.budget, self.settings.repair.multiply_adds)
 
+    def repair(self, problem: Problem, method: str, last: None, loop: Loop) -> Repair:
+        settings = self.settings.repair
+        with loop.ledger.set_aside(guard_price(problem, settings.guard, loop.devices)):
+            return METHODS[method].run(problem, settings, self.settings.methods[method], self.key(method), loop)
 
-def mend(line: Run, problem: Problem, method: str) -> tuple[tuple[Network, Variables], dict[str, Any]]:
-    """One method's repair, admitted as far as the guard allows: its network and variables, and what is told of it."""
-    weights = f"stages/{method}"
+    def accept(self, problem: Problem, repair: Repair, folder: WorkFolder, loop: Loop) -> Verdict:
+        return accept(problem, repair, self.settings.repair.guard, loop)
 
-    def repair() -> dict[str, Any]:
-        loop = dataclasses.replace(
-            line.loop,
-            folder=line.work.path / "checkpoints" / method,
-            report=lambda name, *rest: line.loop.report(f"{method}: {name}", *rest),
-        )
-        try:
-            repair = METHODS[method](problem, line.settings.repair, line.key(method), loop)
-        except (Diverged, Stopped) as error:
-            raise type(error)(f"{method}, {error}") from error  # its loops do not know whose they are
-        repair, verdict = guarded(problem, repair, line.settings.repair.guard, line.loop.devices)
-        line.work.keep(weights, repair.variables)
-        return {
-            "block": problem.block,
-            "guard": verdict,
-            "sample_gradients": repair.sample_gradients,
-            **repair.details,
-        }
+    def judge(self, arms: Sequence[Arm]) -> None:
+        """Shows the test split to every arm that has not seen a view yet; looked at once, and only here.
 
-    told = line.stage(method, repair, weights=weights)
-    line.costs[method]["sample_gradients"] = told["sample_gradients"]
-    network = rebuild(problem.network, told)
-    return (network, line.work.variables(weights, network)), told
-
-
-def judge(line: Run, arms: dict[str, tuple[Network, Variables]]) -> dict[str, np.ndarray]:
-    """Where each arm is right on the test split: [V, N] for the evaluation's views. Looked at once, and only here.
-
-    All arms are shown the same images, but for those of adaptive attacks, which are on each arm itself.
-    """
-    settings, test = line.settings, line.dataset.test
-    views = settings.evaluation.views
-
-    def look_at(view: View) -> dict[str, np.ndarray]:
-        shown = functools.partial(show, test, view, jax.random.fold_in(line.key("views"), len("test")))
-        fixed = None if view.adaptive else shown(*arms["before"])
-        return {
-            name: logits(*arm, shown(*arm) if view.adaptive else fixed, line.loop.devices).argmax(-1) == test.labels
-            for name, arm in arms.items()
-        }
-
-    def right(view: View) -> dict[str, np.ndarray]:
-        return line.work.arrays(f"evaluation/{'-'.join(arms)}/{view}", lambda: look_at(view))
-
-    def all_views() -> dict[str, Any]:
+        All arms are shown the same images, but for those of adaptive attacks, which are on each arm itself.
+        """
+        if "evaluate" not in self.settings.stages:
+            return
+        views = self.settings.evaluation.views
         for number, view in enumerate(views, 1):
-            line.pause("evaluate")
-            right(view)
-            line.loop.report("evaluate", number, len(views), str(view))
-        return {"views": [str(view) for view in views], "arms": list(arms)}
+            if missing := [arm for arm in arms if not arm.work.has(f"evaluation/{view}")]:
+                self.evaluate(view, missing, arms[0])
+                self.line.loop.report("evaluate", number, len(views), str(view))
+        kept = {arm.name: [arm.work.arrays(f"evaluation/{view}", dict) for view in views] for arm in arms}
+        right = {name: np.stack([each["right"] for each in seen]) for name, seen in kept.items()}
+        for name, seen in kept.items():
+            seconds, compile_seconds = (float(sum(each["seconds"][i] for each in seen)) for i in range(2))
+            self.line.costs[f"{name}: evaluate"] = {"seconds": seconds, "compile_seconds": compile_seconds}
+        repair = next((arm.name for arm in arms if arm.role == "repair"), "")
+        for arm in arms:
+            arm.measures = Views(self.settings).measures(right, arm.name, repair)
 
-    line.stage(f"evaluate-{'-'.join(arms)}", all_views)
-    kept = [right(view) for view in views]
-    return {name: np.stack([view[name] for view in kept]) for name in arms}
+    def evaluate(self, view: View, arms: Sequence[Arm], original: Arm) -> None:
+        """Keeps where each arm is right on the test split in one view, [N]."""
+        test, devices = self.dataset.test, self.line.loop.devices
+        fixed = functools.cache(functools.partial(self.show, "test", test, view, original.network, original.variables))
+        for arm in arms:
+            self.line.pause("evaluate")
+            with Clock() as clock:
+                shown = self.show("test", test, view, arm.network, arm.variables) if view.adaptive else fixed()
+                right = logits(arm.network, arm.variables, shown, devices).argmax(-1) == test.labels
+            seconds = np.array([clock.seconds, clock.compile_seconds])
+            arm.work.keep_arrays(f"evaluation/{view}", {"right": right, "seconds": seconds})

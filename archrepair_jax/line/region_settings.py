@@ -4,10 +4,12 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from archrepair_jax.errors import InputError
-from archrepair_jax.line.settings import as_dataclass, check_retraining, check_scaling, one_of, within
+from archrepair_jax.errors import InputError, one_of, within
+from archrepair_jax.line.settings import as_config, as_dataclass
 from archrepair_jax.proof.branch_and_bound import ProofSettings
-from archrepair_jax.repair.regions import DECISIONS, STYLES, RegionRepairSettings
+from archrepair_jax.repair import METHODS
+from archrepair_jax.repair.method import Method
+from archrepair_jax.repair.regions import DECISIONS, RegionRepairSettings
 
 TASK = "regions"
 
@@ -26,6 +28,11 @@ class SurveySettings:
     domain: int = 1_000_000
     doubt: float = 1e-3
 
+    def __post_init__(self):
+        for name in ("region", "domain"):
+            within(name, getattr(self, name), 1, 2_000_000_000)  # counted in int32
+        within("doubt", self.doubt, 1e-12, 1 - 1e-12)
+
 
 @dataclasses.dataclass(frozen=True)
 class RegionSettings:
@@ -38,10 +45,10 @@ class RegionSettings:
         property: ``8`` for ``vnnlib/prop_8.vnnlib``, or a file.
         cases: ``network:property`` each, instead of the two above.
         seed, seeds: each case is repaired with the seeds ``seed``, ``seed + 1``, …, ``seeds`` of them.
-        out: the folder for results, unless ``--workdir`` names one.
         domain: the lowest and the highest value of each input, in the network's own unit: where a repair is to change
             nothing beside the regions. Left empty, it is what a ``.nnet`` file's header says.
         decision: which output decides: the ``smallest`` (ACAS Xu's scores) or the ``largest`` (logits).
+        controls: methods to compare with, none by default.
         devices, steps_per_call: as for images.
         prove: whether to prove the property in the end.
         check: whether to have a proof's certificate checked at once.
@@ -60,9 +67,9 @@ class RegionSettings:
     cases: tuple[str, ...] = ()
     seed: int = 0
     seeds: int = 1
-    out: str = "runs/regions"
     domain: tuple[tuple[float, ...], ...] = ()
     decision: str = "smallest"
+    controls: tuple[str, ...] = ()
     devices: int = 0
     steps_per_call: int = 100
     prove: bool = True
@@ -72,6 +79,27 @@ class RegionSettings:
     repair: RegionRepairSettings = RegionRepairSettings()
     proof: ProofSettings = ProofSettings()
     survey: SurveySettings = SurveySettings()
+
+    def __post_init__(self):
+        one_of("task", [self.task], [TASK])
+        one_of("decision", [self.decision], DECISIONS)
+        one_of("repair.method", [self.repair.method], known())
+        one_of("controls", self.controls, known())
+        within("seed", self.seed, 0, 2**32 - 1)
+        for name in ("seeds", "steps_per_call", "patience"):
+            within(name, getattr(self, name), 1)
+        within("proof_rounds", self.proof_rounds, 0)
+        for case in self.cases:
+            if ":" not in case:
+                raise InputError(f"cases cannot hold {case!r}: write network:property, as N2_9:8")
+        for pair in self.domain:
+            if len(pair) != 2 or not pair[0] <= pair[1]:
+                raise InputError(f"domain cannot hold {pair}: write the lowest and the highest value of each input")
+
+
+def known() -> dict[str, Method]:
+    """The methods for regions."""
+    return {name: method for name, method in METHODS.items() if method.scope == "region"}
 
 
 def pairs(settings: RegionSettings) -> tuple[tuple[str, str], ...]:
@@ -83,48 +111,13 @@ def pairs(settings: RegionSettings) -> tuple[tuple[str, str], ...]:
 
 def default_config() -> ConfigDict:
     """The defaults, for a config file to change; keys and types are fixed."""
-    return ConfigDict(dataclasses.asdict(RegionSettings()), convert_dict=True).lock()
+    return as_config(RegionSettings())
 
 
 def from_config(config: ConfigDict) -> RegionSettings:
     """The settings that a config holds. Raises InputError for a key, a type or a value that no run can have."""
     settings = as_dataclass(RegionSettings, config.to_dict())
-    check(settings)
-    return settings
-
-
-def check(settings: RegionSettings) -> None:
-    """Raises InputError for names that do not exist and numbers that make no sense."""
-    for case in settings.cases:
-        if ":" not in case:
-            raise InputError(f"cases cannot hold {case!r}: write network:property, as N2_9:8")
     for name, example in (("network", "N2_9"), ("property", "8")):
         if not all(pair[name == "property"] for pair in pairs(settings)):
             raise InputError(f"{name} is empty: name one, as --config.{name}={example}")
-    for pair in settings.domain:
-        if len(pair) != 2 or not pair[0] <= pair[1]:
-            raise InputError(f"domain cannot hold {pair}: write the lowest and the highest value of each input")
-    repair = settings.repair
-    one_of("task", [settings.task], [TASK])
-    one_of("decision", [settings.decision], DECISIONS)
-    one_of("repair.style", [repair.style], STYLES)
-    within("seed", settings.seed, 0, 2**32 - 1)
-    for name in ("seeds", "steps_per_call", "patience"):
-        within(name, getattr(settings, name), 1)
-    within("proof_rounds", settings.proof_rounds, 0)
-    within("repair.rounds", repair.rounds, 1)
-    for name in ("concentration", "fidelity_region", "fidelity_domain"):
-        within(f"repair.{name}", getattr(repair, name), 0, 1)
-    within("repair.insist", repair.insist, 1)
-    for name, count in dataclasses.asdict(repair.sampling).items():
-        within(f"repair.sampling.{name}", count, 1)
-    within("repair.sampling.starts", repair.sampling.starts, 1, repair.sampling.scan)
-    check_retraining("repair.retraining", repair.retraining)
-    within("repair.certain_steps", repair.certain_steps, 1)
-    within("repair.certain_learning_rate", repair.certain_learning_rate, 0)
-    check_scaling("repair.tuning", repair.tuning)
-    for name in ("batch_size", "max_boxes"):
-        within(f"proof.{name}", getattr(settings.proof, name), 1)
-    for name in ("region", "domain"):
-        within(f"survey.{name}", getattr(settings.survey, name), 1, 2_000_000_000)  # counted in int32
-    within("survey.doubt", settings.survey.doubt, 1e-12, 1 - 1e-12)
+    return settings

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer, PRNGKeyArray, Shaped
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.keys import named
 from archrepair_jax.localization.gradients import Trace, forward, stack
 from archrepair_jax.localization.settings import LocalizationSettings
 from archrepair_jax.models.network import Network, Variables
@@ -87,13 +88,12 @@ def gather(
     def attacked(examples, key):
         return run(_perturb(network, settings.adversary, variables, *examples, key, settings.epsilon))
 
-    failing_key, passing_key = jax.random.split(key)
     if settings.adversarial == "gradients":
-        return clean._replace(failing=attacked(failing, failing_key))
-    on_attacked = attacked(passing, passing_key)
+        return clean._replace(failing=attacked(failing, named(key, "failing")))
+    on_attacked = attacked(passing, named(key, "passing"))
     if settings.adversarial == "flips":
         return clean._replace(
-            failing_active=clean.failing_active != active(attacked(failing, failing_key)),
+            failing_active=clean.failing_active != active(attacked(failing, named(key, "failing"))),
             passing_active=clean.passing_active != active(on_attacked),
         )
     fails = on_attacked.logits.argmax(-1) != passing[1]

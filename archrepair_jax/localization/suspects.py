@@ -6,12 +6,12 @@ forward pass, weights' gradients from the backward pass. How the two become a ra
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.keys import named
 from archrepair_jax.localization.evidence import Examples, draw, gather
 from archrepair_jax.localization.gradients import Neurons, neuron_gradients, stack
 from archrepair_jax.localization.ranking import (
@@ -78,10 +78,9 @@ def localize(
     for name in settings.exclude:
         if name not in network.names:
             raise InputError(f"localization cannot exclude {name!r}: the blocks are {', '.join(network.names)}")
-    draw_key, attack_key, bootstrap_key = jax.random.split(key, 3)
-    failing, passing = draw(failing, passing, settings.examples, draw_key)
-    evidence = gather(network, variables, failing, passing, settings, attack_key)
-    replicates = resample(bootstrap_key, evidence.counts, settings.bootstrap)
+    failing, passing = draw(failing, passing, settings.examples, named(key, "examples"))
+    evidence = gather(network, variables, failing, passing, settings, named(key, "attack"))
+    replicates = resample(named(key, "bootstrap"), evidence.counts, settings.bootstrap)
     weights = jnp.concatenate([evidence.counts[None], replicates])  # the first row is the point estimate
     v = _combined_ranks(network, variables, evidence, weights, settings)
     owners = _owners(network, evidence.failing.statuses, settings.level)

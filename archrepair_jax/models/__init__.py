@@ -35,7 +35,10 @@ class ModelSettings:
         activation: of the mlp's hidden layers, a key of ``mlp.ACTIVATIONS``.
         mean: what is subtracted from an image in [0, 1], one number a channel or one for all; empty means 0.5.
         std: what it is then divided by, likewise; empty means 0.25.
-        weights: a file of weights for ``importers.load_weights``; empty for a network yet to be trained.
+        weights: a file of weights for ``formats.weights.load_weights``; empty for a network yet to be trained.
+        groups: neighbouring blocks that are localized and repaired as one: ``stage1`` for the blocks ``stage1_…``,
+            ``stem+stage1`` for the stem and these. ``groups.regroup`` makes them of the network that ``build`` gives,
+            once that has its weights.
     """
 
     name: str = "resnet20"
@@ -45,10 +48,11 @@ class ModelSettings:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     weights: str = ""
+    groups: tuple[str, ...] = ()
 
 
 def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classes: int) -> Network:
-    """The network that the settings describe, for images ``(height, width, channels)``.
+    """The network that the settings describe, for images ``(height, width, channels)`` or vectors ``(length,)``.
 
     Raises InputError for an unknown name, a setting the model does not have, and widths, mean or std that cannot be.
     """
@@ -65,11 +69,18 @@ def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classe
     if any(width < 1 for width in settings.widths):
         raise InputError(f"no layer can have one of the widths {settings.widths}; give positive numbers")
     blocks = make(num_classes, **{name: getattr(settings, name) for name in names})
-    mean = per_channel("mean", settings.mean or (0.5,), image_shape[-1])
-    std = per_channel("std", settings.std or (0.25,), image_shape[-1])
+    if len(image_shape) == 1:  # vectors are read as they are
+        return Network(blocks, image_shape, num_classes)
+    normalize = normalization(settings.mean or (0.5,), settings.std or (0.25,), image_shape[-1])
+    return Network((("input", normalize), *blocks), image_shape, num_classes)
+
+
+def normalization(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> Normalize:
+    """The first block of a network on images of so many channels. Raises InputError for numbers that cannot be."""
+    mean, std = per_channel("mean", mean, channels), per_channel("std", std, channels)
     if not all(value > 0 for value in std):
         raise InputError(f"std {std} cannot divide an image; give positive numbers")
-    return Network((("input", Normalize(mean, std)), *blocks), image_shape, num_classes)
+    return Normalize(mean, std)
 
 
 def per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -2,7 +2,10 @@
 
 A block computes ``join(x, branch(x))``: ``branch`` holds the weights a repair may replace, ``join`` what stays around
 them (the shortcut, the last activation, pooling). For a residual block ``join`` is ``relu(shortcut(x) + branch)``.
+What can be done with a block is asked of it, and not told from its class.
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,7 +15,16 @@ STATUS = ":status"  # flax lets no sown value share its name with a submodule
 
 
 class Block(nn.Module):
-    """What a network is made of. Subclasses define ``setup``, ``branch`` and ``join``."""
+    """What a network is made of. Subclasses define ``setup``, ``branch`` and ``join``.
+
+    Attributes:
+        has_branch: whether there is something a repair may replace, whose output channels are neurons to compare; what
+            has none only rescales.
+        affine: whether it is a fully connected layer ``linear`` and nothing else but its ``activation``, if not None.
+    """
+
+    has_branch = True
+    affine = False
 
     def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
         """The part that a repair may replace."""
@@ -25,23 +37,48 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
         return self.join(x, self.branch(x, train), train)
 
+    def scale_inputs(self, params: Any, factors: Float[Array, "D"]) -> Any:
+        """The parameters at which it makes of ``x`` what it now makes of ``x * factors``; None if there are none."""
+        if not self.affine:
+            return None
+        kernel = params["linear"]["kernel"]
+        rows = jnp.tile(factors, len(kernel) // len(factors))  # flattened images: channels run fastest
+        return {"linear": {**params["linear"], "kernel": kernel * rows[:, None]}}
 
-class Normalize(nn.Module):
+    def scale_outputs(self, params: Any, factors: Float[Array, "D"]) -> Any:
+        """The parameters at which it gives ``y * factors`` where it now gives ``y``; None if there are none."""
+        return None
+
+
+class Normalize(Block):
     """Subtracts ``mean`` and divides by ``std`` (per channel, of images in [0, 1]); the first block of a network."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    has_branch = False
 
     def __call__(self, x: Float[Array, "B H W C"], train: bool) -> Float[Array, "B H W C"]:
         return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
 
-class Scale(nn.Module):
+class Identity(Block):
+    """Its own input: what an inserted block begins with."""
+
+    def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
+        return x
+
+
+class Scale(Block):
     """Multiplies each channel by a factor of its own: what a repair leaves behind a block that cannot take it in."""
+
+    has_branch = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B ... D"], train: bool) -> Float[Array, "B ... D"]:
         return x * self.param("scale", nn.initializers.ones, (x.shape[-1],))
+
+    def scale_inputs(self, params: Any, factors: Float[Array, "D"]) -> Any:
+        return {"scale": params["scale"] * factors}
 
 
 def batch_norm(train: bool | None = None, **settings) -> nn.BatchNorm:

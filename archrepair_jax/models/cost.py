@@ -59,7 +59,8 @@ def own_count(equation: JaxprEqn) -> int:
     match equation.primitive.name:
         case "conv_general_dilated":
             kernel, layout = equation.invars[1].aval, equation.params["dimension_numbers"].rhs_spec
-            return outputs * kernel.size // kernel.shape[layout[0]]
+            zeros = math.prod(equation.params["lhs_dilation"])  # between the pixels of a strided one's gradient
+            return outputs * kernel.size // kernel.shape[layout[0]] // zeros
         case "dot_general":
             contracted = equation.params["dimension_numbers"][0][0]
             return outputs * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)

@@ -1,5 +1,7 @@
 """What the convolutional networks share: the convolution, the stem they begin with and the head they end in."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
@@ -59,9 +61,14 @@ class Head(Block):
     """Global average pooling and the output layer, whose neurons are the logits: none is recorded."""
 
     num_classes: int
+    affine = True
+    activation = None
 
     def setup(self):
         self.linear = nn.Dense(self.num_classes)
 
     def branch(self, x: Float[Array, "B ... D"], train: bool) -> Float[Array, "B K"]:
         return self.linear(x.mean(tuple(range(1, x.ndim - 1))))
+
+    def scale_outputs(self, params: Any, factors: Float[Array, "K"]) -> Any:
+        return {**params, "linear": {leaf: array * factors for leaf, array in params["linear"].items()}}

@@ -6,7 +6,6 @@ changing one entry of the tuple and one key of two dicts.
 """
 
 import dataclasses
-import zlib
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from archrepair_jax.keys import named
 from archrepair_jax.models.blocks import STATUS
 
 Variables = dict[str, dict[str, Any]]
@@ -55,7 +55,7 @@ class Network:
         def fresh(key):
             variables, x = {"params": {}, "batch_stats": {}}, jnp.zeros((1, *self.image_shape))
             for name, module in self.blocks:
-                x, created = module.init_with_output(jax.random.fold_in(key, zlib.crc32(name.encode())), x, False)
+                x, created = module.init_with_output(named(key, name), x, False)
                 for collection in variables:
                     if collection in created:
                         variables[collection][name] = created[collection]

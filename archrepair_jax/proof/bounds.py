@@ -24,15 +24,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.families.mlp import ACTIVATIONS, Layer
-from archrepair_jax.models.layers import Head
+from archrepair_jax.models.families.mlp import ACTIVATIONS, LEAK
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property
 from archrepair_jax.regions.sampling import Cells
 
 UNIT = 2.0**-53
 TINY = 2.0**-126  # keeps a quotient of two zeros from being no number
-LEAK = 0.01  # the slope of jax.nn.leaky_relu
 FUNCTION_ERROR = 1e-12  # by which tanh and sigmoid, and their slopes, may be off (they are off by some 1e-16)
 
 
@@ -92,9 +90,9 @@ def chain(network: Network, variables: Variables) -> tuple[tuple[Affine, ...], s
     """
     layers, activations = [], []
     for name, module in network.blocks:
-        if not isinstance(module, Layer | Head) or len(network.image_shape) != 1:
+        if not module.affine or len(network.image_shape) != 1:
             raise InputError(f"no proof for the block {name} ({type(module).__name__}): only plain mlps have bounds")
-        if isinstance(module, Layer):
+        if module.activation:
             activations.append(module.activation)
         own = variables["params"][name]["linear"]
         layers.append(Affine(own["kernel"].T, own["bias"]))

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from archrepair_jax.errors import within
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.proof.bounds import Affine, Linear, chain, least, linear_bounds, outputs
 from archrepair_jax.regions.properties import Property
@@ -42,6 +43,10 @@ class ProofSettings:
 
     batch_size: int = 64
     max_boxes: int = 2_000_000
+
+    def __post_init__(self):
+        for name in ("batch_size", "max_boxes"):
+            within(name, getattr(self, name), 1)
 
 
 class Boxes(NamedTuple):

@@ -3,13 +3,14 @@
 import hashlib
 import io
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import write_whole
+from archrepair_jax.files import Declared, read_npz, write_whole
 from archrepair_jax.models.formats.dense import to_layers
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property
@@ -88,27 +89,30 @@ def write_certificate(path: str | os.PathLike, certificate: Certificate) -> None
 def read_certificate(path: str | os.PathLike) -> Certificate:
     """Reads a certificate; whether it proves anything is for the checker to say.
 
-    Raises InputError for a file that cannot be read, is no certificate, is damaged, or is of another version.
+    Raises InputError for a file that cannot be read, is no certificate, is damaged, or is of another version; arrays
+    that do not fit together are not even unpacked.
     """
-    try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
-        version = int(arrays.pop("version"))
-    except FileNotFoundError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); check the path") from error
-    except Exception as error:  # numpy, zip and zlib have exceptions of their own for a damaged file
-        raise damaged(path) from error
+    arrays = read_npz(path, lambda declared: declared if fit_together(declared) else declared.keys() & {"version"})
+    version = arrays.pop("version", None)
+    if version is None or version.shape or version.dtype.kind != "i":
+        raise damaged(path)
     if version != VERSION:
         raise InputError(f"{path} is of version {version}, but only {VERSION} can be read: write it again")
-    if {name: array.dtype for name, array in arrays.items()} != {name: kind for name, (kind, _) in ARRAYS.items()}:
-        raise damaged(path)
-    shapes = [(letters, arrays[name].shape) for name, (_, letters) in ARRAYS.items()]
-    sizes = {pair for letters, shape in shapes for pair in zip(letters, shape, strict=False)}
-    if any(len(letters) != len(shape) for letters, shape in shapes) or len(sizes) != len(dict(sizes)):
+    if not arrays:
         raise damaged(path)
     prop = Property(*(arrays[name] for name in ("region_lower", "region_upper", "matrix", "bound")))
     network = arrays["network"].tobytes().decode("ascii", "replace")
     return Certificate(network, prop, arrays["lower"], arrays["upper"], arrays["child"].astype(np.int64))
+
+
+def fit_together(declared: Mapping[str, Declared]) -> bool:
+    """Whether these are the types and shapes of a certificate's arrays."""
+    own = {name: declared[name] for name in declared if name != "version"}
+    if {name: kind for name, (kind, _) in own.items()} != {name: kind for name, (kind, _) in ARRAYS.items()}:
+        return False
+    shapes = [(letters, own[name].shape) for name, (_, letters) in ARRAYS.items()]
+    sizes = {pair for letters, shape in shapes for pair in zip(letters, shape, strict=False)}
+    return all(len(letters) == len(shape) for letters, shape in shapes) and len(sizes) == len(dict(sizes))
 
 
 def damaged(path: str | os.PathLike) -> InputError:

@@ -44,7 +44,7 @@ UNIT = 2.0**-53
 BATCH = 64  # boxes bounded at once
 ROUNDS = 3  # of cutting, over all half-spaces
 REST = 1e-9  # of half a box's width, by which a cut leaves more than it has to: far more than rounding can take
-LEAK = 0.01  # the slope of jax.nn.leaky_relu
+LEAK = 0.01  # the slope of jax.nn.leaky_relu, written once more: the networks' own is the prover's, too
 FUNCTION_ERROR = 1e-13  # by which tanh, and a line beside it, may be off (they are off by some 1e-16)
 
 

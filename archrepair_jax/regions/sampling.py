@@ -8,11 +8,13 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property, margin
 from archrepair_jax.training.batches import Samples
 
 REACH = 0.2, 0.002  # of a box's width, the first steps of ``seek``: wide valleys want the large ones, narrow the small
+SEEK_STEPS = 40
 CHUNK = 5_000  # inputs that pass through a network together; few enough for a CPU's cache
 WIDTHS = 0.03, 0.25  # shares of a region's width, about those of the boxes in which a proof ends
 SHRINK = 0.85  # what each step is of the one before
@@ -51,23 +53,23 @@ def make_regions(lower: Float[np.ndarray, "R D"], upper: Float[np.ndarray, "R D"
 
 def draw(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
     """``count`` independent inputs, uniform over all regions; the tag is the region."""
-    region_key, key = jax.random.split(key)
     region = jnp.zeros(count, jnp.int32)
     if len(regions.share) > 1:
-        region = jax.random.choice(region_key, len(regions.share), (count,), p=regions.share)
+        region = jax.random.choice(named(key, "region"), len(regions.share), (count,), p=regions.share)
     lower, upper = regions.lower[region], regions.upper[region]
-    x = lower + jax.random.uniform(key, lower.shape) * (upper - lower)
+    x = lower + jax.random.uniform(named(key, "place"), lower.shape) * (upper - lower)
     return Samples(jnp.clip(x, lower, upper), region)
 
 
 @functools.partial(jax.jit, static_argnames="count")
 def draw_cells(regions: Regions, key: PRNGKeyArray, count: int) -> Cells:
     """``count`` cells around uniform inputs; of each width the logarithm is uniform in ``WIDTHS`` of the region's."""
-    centre_key, key = jax.random.split(key)
-    centre = draw(regions, centre_key, count)
+    centre = draw(regions, named(key, "centre"), count)
     lower, upper = regions.lower[centre.tags], regions.upper[centre.tags]
-    least, most = (jnp.log(share) for share in WIDTHS)
-    reach = jnp.exp(jax.random.uniform(key, lower.shape, minval=least, maxval=most)) * (upper - lower) / 2
+    least, most = map(jnp.log, WIDTHS)
+    reach = (
+        jnp.exp(jax.random.uniform(named(key, "reach"), lower.shape, minval=least, maxval=most)) * (upper - lower) / 2
+    )
     corners = jnp.maximum(centre.inputs - reach, lower), jnp.minimum(centre.inputs + reach, upper)
     return Cells(*corners, centre.tags)
 
@@ -94,7 +96,7 @@ def scan(
 
 @functools.partial(jax.jit, static_argnames=("network", "steps"))
 def seek(
-    network: Network, variables: Variables, prop: Property, regions: Regions, starts: Samples, steps: int = 40
+    network: Network, variables: Variables, prop: Property, regions: Regions, starts: Samples, steps: int = SEEK_STEPS
 ) -> tuple[Samples, Float[Array, "N"]]:
     """From each start, the input with the smallest margin that a descent meets, and that margin; unsafe if ``<= 0``.
 

@@ -6,7 +6,7 @@ of the inputs, or of the outputs. Strict comparisons are read as their closures,
 what is proved is a little more than what is asked.
 
 Forms are evaluated as their parentheses close, innermost first, so that nesting may be of any depth: a term becomes
-its coefficients, a formula its disjunctive normal form.
+its coefficients, a formula its disjunctive normal form. Few lines can ask for very much of that: the work is counted.
 """
 
 import math
@@ -17,25 +17,34 @@ from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-from jaxtyping import Float
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.regions.properties import Property, make_property
 
 TOKEN = re.compile(r";.*|[()]|[^\s();]+")
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)", re.ASCII)
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,8})", re.ASCII)
 COMPARISONS = ("<=", "<", ">=", ">")
 SHOWN = 40  # characters of a token in an error
 LIMIT = 10_000  # alternatives in a normal form; each is bounded and searched on its own
+WORK = 5_000_000  # coefficients, ends and half-spaces gone through to get there: some seconds, and 300 MB at most
+NUMBERS = 2**24  # in the arrays of a property, which are as large for all regions as for the largest
 
 
 class Alternative(NamedTuple):
-    """A conjunction: an input box, and half-spaces ``row @ y <= bound`` of the outputs."""
+    """A conjunction: an input box, and half-spaces of the outputs.
 
-    lower: Float[np.ndarray, "D"]
-    upper: Float[np.ndarray, "D"]
-    spaces: tuple[tuple[Float[np.ndarray, "K"], float], ...]
+    Attributes:
+        ends: X_i is at most ``ends[i]``, and -X_i at most ``ends[~i]``.
+        spaces: each is the coefficients of some outputs, by number, and what the sum of these is at most.
+    """
+
+    ends: dict[int, float]
+    spaces: tuple[tuple[dict[int, float], float], ...]
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self.ends) + len(self.spaces)
 
 
 class Symbol(NamedTuple):
@@ -64,7 +73,7 @@ def read_vnnlib(path: str | os.PathLike, inputs: int, outputs: int) -> Property:
     """The property of a VNN-LIB file for a network of so many inputs and outputs; alternatives share equal boxes.
 
     Raises InputError, with the line and what was expected there, for a file that is not of this form, does not fit
-    the network, or leaves an input without bounds or the outputs without a constraint.
+    the network, leaves an input without bounds or the outputs without a constraint, or is too long when written out.
     """
     script = Script(path, inputs, outputs)
     try:
@@ -72,11 +81,30 @@ def read_vnnlib(path: str | os.PathLike, inputs: int, outputs: int) -> Property:
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); check the path") from error
     script.run(text)
-    regions = {}
-    for lower, upper, spaces in script.alternatives(line=text.rstrip().count("\n") + 1):
-        _, unsafe = regions.setdefault((lower.tobytes(), upper.tobytes()), ((lower, upper), []))
-        unsafe.append((np.stack([row for row, _ in spaces]), np.array([bound for _, bound in spaces])))
-    return make_property(list(regions.values()))
+    last = text.rstrip().count("\n") + 1
+    regions: dict[tuple[float, ...], list] = {}
+    for ends, spaces in script.alternatives(last):
+        regions.setdefault(tuple(ends[i] for i in range(-inputs, inputs)), []).append(spaces)
+    most = max(map(len, regions.values())) * max(len(spaces) for unsafe in regions.values() for spaces in unsafe)
+    if len(regions) * (2 * inputs + most * (outputs + 1)) > NUMBERS:
+        script.fail(last, f"expected regions that fit in {NUMBERS} numbers, found more: split the file")
+    return make_property(
+        [(box(ends), [half_spaces(one, outputs) for one in unsafe]) for ends, unsafe in regions.items()]
+    )
+
+
+def box(ends: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a box, out of its ``ends`` from the last input's lower one to the last input's upper one."""
+    below, above = np.array(ends).reshape(2, -1)
+    return 0.0 - below[::-1], above + 0.0  # no negative zeros
+
+
+def half_spaces(spaces: tuple[tuple[dict[int, float], float], ...], outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Their matrix [M, K] and bounds [M]."""
+    matrix = np.zeros((len(spaces), outputs))
+    for row, (coefficients, _) in zip(matrix, spaces, strict=True):
+        row[list(coefficients)] = list(coefficients.values())
+    return matrix, np.array([bound for _, bound in spaces])
 
 
 def tokens(text: str) -> Iterator[Symbol]:
@@ -93,6 +121,7 @@ class Script:
         self.sizes = {"X": inputs, "Y": outputs}
         self.declared: dict[str, int] = {}  # the line of each variable's declaration
         self.asserted: list[Formula] = []
+        self.work = 0
 
     def fail(self, line: int, message: str) -> NoReturn:
         raise InputError(f"{self.path}, line {line}: {message}")
@@ -156,13 +185,13 @@ class Script:
             self.fail(line, f"expected one of and, or, <=, <, >=, >, +, -, *, found {name[:SHOWN]!r}")
         if not arguments:
             self.fail(line, f"expected something for {name} to apply to, found nothing")
-        if name == "and":
-            return Formula(line, self.conjoin([self.formula(value) for value in arguments]))
-        if name == "or":
-            alternatives = [one for value in arguments for one in self.formula(value).alternatives]
-            self.check_count(line, len(alternatives))
-            return Formula(line, alternatives)
+        if name in ("and", "or"):
+            formulas = [self.formula(value) for value in arguments]
+            if len(formulas) == 1:
+                return Formula(line, formulas[0].alternatives)
+            return Formula(line, self.conjoin(formulas) if name == "and" else self.disjoin(line, formulas))
         terms = [self.term(value) for value in arguments]
+        self.spend(line, sum(len(term.coefficients) for term in terms))
         if name in COMPARISONS:
             return Formula(line, [self.compare(line, name, terms)])
         return Term(line, self.product(line, terms) if name == "*" else linear_sum(terms, -1 if name == "-" else 1))
@@ -185,12 +214,11 @@ class Script:
         return value
 
     def product(self, line: int, terms: list[Term]) -> dict[str, float]:
-        result = {"": 1.0}
-        for _, factor in terms:
-            if set(result) != {""} and set(factor) != {""}:
-                self.fail(line, "expected a product with at most one factor that is no number: it is not linear")
-            result = {a or b: x * y for a, x in result.items() for b, y in factor.items()}
-        return result
+        scale = math.prod(factor[""] for _, factor in terms if set(factor) == {""})
+        varying = [factor for _, factor in terms if set(factor) != {""}] or [{"": 1.0}]
+        if len(varying) > 1:
+            self.fail(line, "expected a product with at most one factor that is no number: it is not linear")
+        return {name: scale * value for name, value in varying[0].items()}
 
     def compare(self, line: int, name: str, terms: list[Term]) -> Alternative:
         """One comparison: a bound of an input, or a half-space of the outputs."""
@@ -199,22 +227,20 @@ class Script:
         difference = linear_sum(terms if name in ("<=", "<") else terms[::-1], -1)  # at most zero
         if not all(map(math.isfinite, difference.values())):
             self.fail(line, "expected finite numbers, found one too large")
-        bound = -difference.pop("", 0.0) + 0.0  # no negative zero: equal boxes are to have equal bytes
+        bound = -difference.pop("", 0.0)
         used = {name: value for name, value in difference.items() if value}
         kinds = {name[0] for name in used}
         if len(kinds) != 1:
             self.fail(line, f"expected a comparison of inputs or of outputs, found {'both' if kinds else 'neither'}")
-        lower, upper = (np.full(self.sizes["X"], end) for end in (-np.inf, np.inf))
         if kinds == {"Y"}:
-            row = np.zeros(self.sizes["Y"])
-            for output, coefficient in used.items():
-                row[int(output[2:])] = coefficient
-            return Alternative(lower, upper, ((row, bound),))
+            return Alternative({}, (({int(name[2:]): value for name, value in used.items()}, bound),))
         if len(used) > 1:
-            self.fail(line, f"expected one input and a number, found {' and '.join(used)}: only boxes are supported")
+            self.fail(
+                line, f"expected one input and a number, found {' and '.join([*used][:2])}: only boxes are supported"
+            )
         ((only, coefficient),) = used.items()
-        (upper if coefficient > 0 else lower)[int(only[2:])] = bound / coefficient + 0.0
-        return Alternative(lower, upper, ())
+        i = int(only[2:])
+        return Alternative({i if coefficient > 0 else ~i: bound / abs(coefficient)}, ())
 
     def conjoin(self, formulas: list[Formula]) -> list[Alternative]:
         """All choices of one alternative from each formula, without those whose boxes are empty.
@@ -222,20 +248,43 @@ class Script:
         Nothing left is an error of the formula that leaves nothing. Formulas without a choice come first, so that the
         bounds of a long box are merged once.
         """
-        together = [Alternative(*(np.full(self.sizes["X"], end) for end in (-np.inf, np.inf)), ())]
-        for line, alternatives in sorted(formulas, key=lambda formula: len(formula.alternatives) > 1):
+        ends: dict[int, float] = {}
+        spaces: list = []
+        for line, (one,) in (formula for formula in formulas if len(formula.alternatives) == 1):
+            self.spend(line, one.size)
+            if (i := narrow(ends, one.ends)) is not None:
+                self.refuse_box(line, ends, i)
+            spaces += one.spaces
+        together = [Alternative(ends, tuple(spaces))]
+        for line, alternatives in (formula for formula in formulas if len(formula.alternatives) > 1):
             self.check_count(line, len(together) * len(alternatives))
+            for one, other in ((together, alternatives), (alternatives, together)):
+                self.spend(line, len(one) * sum(alternative.size for alternative in other))
             merged = [merge(one, other) for one in together for other in alternatives]
-            together = [one for one in merged if (one.lower <= one.upper).all()]
+            together = [one for one, empty in merged if empty is None]
             if not together:
-                i = int(np.argmax(merged[0].lower > merged[0].upper))
-                low, high = merged[0].lower[i], merged[0].upper[i]
-                self.fail(line, f"expected a box, but with this X_{i} would go from {low} to {high}: it is empty")
+                self.refuse_box(line, merged[0][0].ends, merged[0][1])
         return together
+
+    def disjoin(self, line: int, formulas: list[Formula]) -> list[Alternative]:
+        """The alternatives of all formulas."""
+        count = sum(len(formula.alternatives) for formula in formulas)
+        self.check_count(line, count)
+        self.spend(line, count)
+        return [one for formula in formulas for one in formula.alternatives]
+
+    def refuse_box(self, line: int, ends: dict[int, float], i: int) -> NoReturn:
+        low, high = 0.0 - ends[~i], ends[i]
+        self.fail(line, f"expected a box, but with this X_{i} would go from {low} to {high}: it is empty")
 
     def check_count(self, line: int, count: int) -> None:
         if count > LIMIT:
             self.fail(line, f"expected at most {LIMIT} alternatives, found {count}: split the file")
+
+    def spend(self, line: int, work: int) -> None:
+        self.work += work
+        if self.work > WORK:
+            self.fail(line, "expected a file that is shorter when it is written out as alternatives: split it")
 
     def alternatives(self, line: int) -> list[Alternative]:
         """All that was asserted, in normal form, complete; ``line`` is the file's last, named for what is missing."""
@@ -244,10 +293,11 @@ class Script:
             if missing:
                 self.fail(line, f"expected {self.extent(kind)}, found no declaration of {missing[0]}")
         alternatives = self.conjoin(self.asserted)
-        for lower, upper, spaces in alternatives:
-            for side, ends in (("lower", lower), ("upper", upper)):
-                if not np.isfinite(ends).all():
-                    name = f"X_{np.argmin(np.isfinite(ends))}"
+        inputs = range(self.sizes["X"])
+        for ends, spaces in alternatives:
+            for place in (*(~i for i in inputs), *inputs):
+                if not math.isfinite(ends.get(place, math.inf)):
+                    name, side = f"X_{max(place, ~place)}", "lower" if place < 0 else "upper"
                     self.fail(
                         self.declared[name], f"expected bounds of {name} in every alternative, found no {side} one"
                     )
@@ -266,8 +316,17 @@ def linear_sum(terms: list[Term], sign: int) -> dict[str, float]:
     return total
 
 
-def merge(one: Alternative, other: Alternative) -> Alternative:
-    """Both at once."""
-    return Alternative(
-        np.maximum(one.lower, other.lower), np.minimum(one.upper, other.upper), one.spaces + other.spaces
-    )
+def narrow(ends: dict[int, float], others: dict[int, float]) -> int | None:
+    """Cuts a box to where other ends hold too, in place; stops at an input of which nothing is left, and returns it."""
+    for place, end in others.items():
+        ends[place] = min(end, ends.get(place, math.inf))
+        if ends[place] < -ends.get(~place, math.inf):
+            return max(place, ~place)
+    return None
+
+
+def merge(one: Alternative, other: Alternative) -> tuple[Alternative, int | None]:
+    """Both at once, and an input of which that leaves nothing, if there is one."""
+    ends = dict(one.ends)
+    empty = narrow(ends, other.ends)
+    return Alternative(ends, one.spaces + other.spaces), empty

@@ -1,15 +1,20 @@
-"""Repair methods, one contract: ``repair(problem, settings, key, loop) -> Repair``, all within ``settings.budget``."""
+"""Repair methods: each is described in its own file, and one line here lists it."""
 
-from archrepair_jax.repair.architecture import architecture_search, random_architecture
-from archrepair_jax.repair.fine_tuning import fine_tune_block, fine_tune_network
-from archrepair_jax.repair.imitation.methods import imitation_retraining, imitation_tuning
+from archrepair_jax.repair import architecture, fine_tuning, regions
+from archrepair_jax.repair.imitation import methods as imitation
+from archrepair_jax.repair.method import Method
 
-METHODS = {
-    "architecture_search": architecture_search,
-    "fine_tune_block": fine_tune_block,
-    "fine_tune_network": fine_tune_network,
-    "random_architecture": random_architecture,
-    "imitation_tuning": imitation_tuning,
-    "imitation_retraining": imitation_retraining,
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        architecture.SEARCH,
+        fine_tuning.BLOCK,
+        fine_tuning.NETWORK,
+        architecture.RANDOM,
+        imitation.TUNING,
+        imitation.RETRAINING,
+        regions.RETRAINING,
+        regions.TUNING,
+        regions.COMBINED,
+    )
 }
-WHOLE_NETWORK = ("fine_tune_network", "imitation_tuning", "imitation_retraining")  # and not the suspect

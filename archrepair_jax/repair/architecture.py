@@ -4,17 +4,22 @@ The first is the project's reading of ArchRepair (Qi et al., TOSEM 2023), whose 
 the suspect block, search, decide, fine-tune. The second spends the same budget on tuning a random architecture.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from archrepair_jax.errors import InputError
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables, block_variables
+from archrepair_jax.repair.edits import Replaced
 from archrepair_jax.repair.fine_tuning import descend
-from archrepair_jax.repair.problem import Problem, Repair, block_pools
+from archrepair_jax.repair.method import Method, NoSettings, Plan, check_batches, prefix_passes, step_passes
+from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import (
-    FoundBlock,
     Genotype,
     RelaxedBlock,
     Space,
@@ -28,36 +33,36 @@ from archrepair_jax.search.cell import (
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.search.selection import by_perturbation, inherit, largest_alpha, silenced
 from archrepair_jax.training.batches import Pool, draw
+from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost, note_forward
 from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import mean, parallel_steps, replicate
+from archrepair_jax.training.parallel import check_batch, mean, replicate
 
 
-def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
+def architecture_search(
+    problem: Problem, settings: RepairSettings, choose: SearchSettings, key: jax.Array, loop: Loop
+) -> Repair:
     """Warm-up, bilevel search, decision, fine-tuning of the found block with what is left of the budget."""
-    choose = settings.search
-    space = make_space(problem.network, problem.variables, problem.block, choose.hidden, choose.operations)
+    space = make_space(
+        problem.network, problem.variables, problem.block, settings.space.hidden, settings.space.operations
+    )
     original = dict(problem.network.blocks)[problem.block]
-    spent = search_cost(choose, space, settings.tuning.batch_size)
-    settings.tuning_steps(spent)  # refuses a budget too small before any work is done
-
-    train, validation = block_pools(problem, loop.devices)
-    keys = jax.random.split(key, 3)
+    train, validation = (pool(problem, part, problem.block, loop) for part in ("train", "validation"))
     search = Search(problem.network, problem.block, RelaxedBlock(original, space), choose, settings.tuning)
-    state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], keys[0])
+    state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], named(key, "weights"))
     data = SearchData(problem.variables, full_masks(space), train, validation)
     state, _ = loop.run("warmup", search.weight_step, state, data, steps=choose.warmup_steps)
     start = {"step": 0, "alphas": jax.device_get(state.alphas)}
     state, history = loop.run("search", search.bilevel_step, state, data, steps=choose.steps)
     losses = {}
     if choose.selection == "perturbation":
-        genotype, state, losses = by_perturbation(search, state, data, choose, keys[1], loop)
+        genotype, state, losses = by_perturbation(search, state, data, choose, named(key, "selection"), loop)
     else:
         genotype = largest_alpha(search, state)
 
-    network = install(problem.network, problem.block, genotype)
-    template = block_variables(jax.eval_shape(network.init, keys[2]), problem.block)
+    network = Replaced(problem.block, genotype).apply(problem.network)
+    template = block_variables(jax.eval_shape(network.init, key), problem.block)
     variables = put(problem.variables, problem.block, inherit(jax.device_get(state), genotype, template))
-    details = {
+    trace = {
         "alphas": [
             {"step": entry["step"], "edges": {arrow(e): softmax(entry["alphas"][edge_name(e)]) for e in space.edges}}
             for entry in [start, *history]
@@ -65,55 +70,47 @@ def architecture_search(problem: Problem, settings: RepairSettings, key: jax.Arr
         "operations": {arrow(edge): list(space.candidates(edge)) for edge in space.edges},
         "selection": losses,
     }
-    return tune_found(problem, network, variables, genotype, train, spent, settings, loop, details)
+    return tune_found(problem, variables, genotype, train, settings, loop, trace)
 
 
-def random_architecture(problem: Problem, settings: RepairSettings, key: jax.Array, loop: Loop) -> Repair:
+def random_architecture(
+    problem: Problem, settings: RepairSettings, own: NoSettings, key: jax.Array, loop: Loop
+) -> Repair:
     """A random architecture beside the original branch, fine-tuned with the whole budget.
 
     It starts where the original is, as the search does, which makes it a strong control; one that threw the original
     branch away would be easier to beat.
     """
-    choose = settings.search
-    space = make_space(problem.network, problem.variables, problem.block, choose.hidden, choose.operations)
-    genotype_key, weights_key = jax.random.split(key)
-    genotype = random_genotype(space, genotype_key)
-    network = install(problem.network, problem.block, genotype)
-    fresh = block_variables(network.init(weights_key), problem.block)
+    space = make_space(
+        problem.network, problem.variables, problem.block, settings.space.hidden, settings.space.operations
+    )
+    genotype = random_genotype(space, named(key, "genotype"))
+    network = Replaced(problem.block, genotype).apply(problem.network)
+    fresh = block_variables(network.init(named(key, "weights")), problem.block)
     kept = beside(fresh, block_variables(problem.variables, problem.block))
-    train, _ = block_pools(problem, loop.devices)
-    return tune_found(problem, network, put(problem.variables, problem.block, kept), genotype, train, 0, settings, loop)
+    variables = put(problem.variables, problem.block, kept)
+    train = pool(problem, "train", problem.block, loop)
+    return tune_found(problem, variables, genotype, train, settings, loop)
 
 
 def tune_found(
     problem: Problem,
-    network: Network,
     variables: Variables,
     genotype: Genotype,
-    pool: Pool,
-    spent: int,
+    train: Pool,
     settings: RepairSettings,
     loop: Loop,
-    details: dict | None = None,
+    trace: dict | None = None,
 ) -> Repair:
     """Fine-tunes a found block with what is left of the budget, and measures its statistics anew."""
-    index, steps = network.index(problem.block), settings.tuning_steps(spent)
-    variables = descend(network, variables, (index, index + 1), pool, steps, settings, loop, train=True)
-    variables = recalibrate(network, variables, problem.block, pool, settings, loop)
-    original = block_variables(problem.variables, problem.block)
-    silent = silenced(block_variables(variables, problem.block), original, genotype)
-    return Repair(
-        network,
-        variables,
-        silent and put(problem.variables, problem.block, silent),
-        spent + steps * settings.tuning.batch_size,
-        {"genotype": genotype.as_json(), **(details or {})},
-    )
-
-
-def install(network: Network, block: str, genotype: Genotype) -> Network:
-    """The network with the found block in place of ``block``."""
-    return network.replace(block, FoundBlock(dict(network.blocks)[block], genotype))
+    block, edit = problem.block, Replaced(problem.block, genotype)
+    network = edit.apply(problem.network)
+    statistics = Recalibration(network, variables, block, settings)
+    with loop.ledger.set_aside(statistics.price(train, loop)):
+        variables = descend(network, variables, {block: 1.0}, train, settings.tuning, loop, train=True)
+    variables = statistics.measure(variables, train, loop)
+    silent = silenced(block_variables(variables, block), block_variables(problem.variables, block), genotype)
+    return Repair((edit,), variables, silent and put(problem.variables, block, silent), trace or {})
 
 
 def put(variables: Variables, block: str, own: Variables) -> Variables:
@@ -124,51 +121,124 @@ def put(variables: Variables, block: str, own: Variables) -> Variables:
     }
 
 
-def recalibrate(
-    network: Network, variables: Variables, block: str, pool: Pool, settings: RepairSettings, loop: Loop
-) -> Variables:
+class Recalibration:
     """Replaces the new operations' running statistics by their mean over ``recalibration_batches`` train batches.
 
     Those of the original branch stay as they are, here as in every other method.
     """
-    batches, size = settings.recalibration_batches, settings.tuning.batch_size
-    module, own = dict(network.blocks)[block], block_variables(variables, block)
-    new = {name: leaf for name, leaf in own.get("batch_stats", {}).items() if name != ORIGINAL}
-    if not new or not batches:
-        return variables
 
-    def step(state, data):
+    def __init__(self, network: Network, variables: Variables, block: str, settings: RepairSettings):
+        self.block, self.module, self.tuning = block, dict(network.blocks)[block], settings.tuning
+        self.own = block_variables(variables, block)
+        self.new = {name: leaf for name, leaf in self.own.get("batch_stats", {}).items() if name != ORIGINAL}
+        self.batches = settings.recalibration_batches if self.new else 0
+        self.start = jnp.int32(0), jax.tree.map(jnp.zeros_like, self.new)
+
+    def step(self, state: tuple, data: tuple) -> tuple[tuple, dict]:
+        """Adds one batch's share."""
         number, total = state
         own, pool = data
-        batch = draw(pool, number, size, settings.tuning.failing_share)
-        empty = own | {"batch_stats": own["batch_stats"] | jax.tree.map(jnp.zeros_like, new)}
-        _, updated = module.apply(empty, batch.inputs, True, mutable=["batch_stats"])
-        share = {name: updated["batch_stats"][name] for name in new}
+        batch = draw(pool, number, self.tuning.batch_size, self.tuning.failing_share)
+        note_forward(len(batch.labels))
+        empty = own | {"batch_stats": own["batch_stats"] | jax.tree.map(jnp.zeros_like, self.new)}
+        _, updated = self.module.apply(empty, batch.inputs, True, mutable=["batch_stats"])
+        share = {name: updated["batch_stats"][name] for name in self.new}
         # from zero, a running mean with momentum 0.9 is a tenth of the batch's own value
-        return (number + 1, jax.tree.map(lambda a, b: a + b * 10 / batches, total, mean(share))), {}
+        return (number + 1, jax.tree.map(lambda a, b: a + b * 10 / self.batches, total, mean(share))), {}
 
-    call = parallel_steps(step, loop.devices, 1)
-    state = replicate((jnp.int32(0), jax.tree.map(jnp.zeros_like, new)), loop.devices)
-    data = replicate((own, pool), loop.devices)
-    for _ in range(batches):
-        state, _ = call(state, data)
-    statistics = own["batch_stats"] | jax.device_get(state[1])
-    return put(variables, block, own | {"batch_stats": statistics})
+    def price(self, pool: Pool, loop: Loop) -> Cost:
+        """Of all batches."""
+        return loop.price(self.step, self.start, (self.own, pool)) * self.batches if self.batches else Cost()
+
+    def measure(self, variables: Variables, pool: Pool, loop: Loop) -> Variables:
+        """The network's ``variables`` with the new statistics; of the form of those at the beginning."""
+        if not self.batches:
+            return variables
+        own = block_variables(variables, self.block)
+        state, data = self.start, replicate((own, pool), loop.devices)
+        for _ in range(self.batches):
+            state, _ = loop.call("statistics", self.step, state, data)
+        return put(variables, self.block, own | {"batch_stats": own["batch_stats"] | jax.device_get(state[1])})
 
 
-def search_cost(settings: SearchSettings, space: Space, batch_size: int) -> int:
-    """Sample-gradients of a search, before fine-tuning.
+def search_passes(settings: SearchSettings, space: Space, batch_size: int) -> int:
+    """Passes of a search, before fine-tuning.
 
-    A bilevel step counts two passes (four at second order: the look-ahead and its derivative), and every example that
-    judges a candidate counts as one although it needs no gradient, which favours the controls.
+    A bilevel step counts two gradients, four at second order: the look-ahead's is differentiated, and counts twice.
     """
     steps = settings.warmup_steps + settings.steps * (2 if settings.order == 1 else 4)
     judged = 0
     if settings.selection == "perturbation":
         steps += settings.projection_steps * len(space.edges)
         judged = settings.selection_examples * sum(len(space.candidates(edge)) for edge in space.edges)
-    return steps * batch_size + judged
+    return GRADIENT * steps * batch_size + FORWARD * judged
+
+
+def space_of(plan: Plan) -> Space:
+    """The space of the plan's block. Raises InputError for a block that cannot be searched."""
+    shapes = jax.eval_shape(plan.network.init, jax.random.key(0))
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    try:
+        return make_space(plan.network, zeros, plan.block, *dataclasses.astuple(plan.repair.space))
+    except InputError as error:
+        raise InputError(f"{error} in repair.block, or keep it out by localization.exclude") from error
+
+
+def least_random(plan: Plan) -> int:
+    """The blocks before, the found block's statistics, and a step."""
+    statistics = FORWARD * plan.repair.recalibration_batches * plan.repair.tuning.batch_size
+    return prefix_passes(plan, "train") + statistics + step_passes(plan)
+
+
+def least_search(plan: Plan) -> int:
+    """The same after a search, which looks at validation examples too."""
+    searched = search_passes(plan.own, space_of(plan), plan.repair.tuning.batch_size)
+    return prefix_passes(plan, "validation") + searched + least_random(plan)
+
+
+def check_random(plan: Plan) -> None:
+    check_batches(plan)
+    space_of(plan)
+
+
+def check_search(plan: Plan) -> None:
+    check_random(plan)
+    if plan.own.selection == "perturbation":
+        examples = plan.own.selection_examples
+        check_batch(examples, plan.devices, "methods.architecture_search.selection_examples")
 
 
 def softmax(alpha: np.ndarray | list[float]) -> list[float]:
     return jax.nn.softmax(jnp.asarray(alpha)).tolist()
+
+
+SHARES = {"type": "array", "items": {"type": "number"}}
+TRACE = {
+    "alphas": {
+        "type": "array",
+        "description": "softmax(alpha) of every edge's candidates, before the search and after each call of its loop.",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["step", "edges"],
+            "properties": {
+                "step": {"type": "integer", "minimum": 0},
+                "edges": {"type": "object", "additionalProperties": SHARES},
+            },
+        },
+    },
+    "operations": {
+        "type": "object",
+        "description": "The candidates of each edge, in the order of alphas and selection.",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+    "selection": {
+        "type": "object",
+        "description": "The validation loss without each candidate, where the perturbation decided.",
+        "additionalProperties": SHARES,
+    },
+}
+SEARCH = Method(
+    "architecture_search", "block", architecture_search, SearchSettings, check_search, least_search, trace=TRACE
+)
+RANDOM = Method("random_architecture", "block", random_architecture, check=check_random, least=least_random)

@@ -2,14 +2,17 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32, PRNGKeyArray, UInt8
 
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.repair.edits import Edit
 from archrepair_jax.training.batches import Pool, make_pool
-from archrepair_jax.training.parallel import Devices, parallel_map
+from archrepair_jax.training.loop import Loop
+from archrepair_jax.training.parallel import Devices, ParallelMap
 from archrepair_jax.views.view import View
 
 EVALUATION_BATCH = 500
@@ -43,72 +46,77 @@ class Examples:
 class Problem:
     """A network, the block to blame, and the examples a repair may use; the test split is not among them.
 
+    Examples are looked at when they are first asked for: a run whose methods are done needs none.
+
     Attributes:
         network, variables: the original.
         block: the name of the suspect.
-        train: weights learn on these.
-        validation: alphas learn on these, and architectures are chosen on them.
-        guard: no learning here; they decide whether a repair is accepted.
+        look: the examples of a part, ``train``, ``validation`` or ``guard``.
         key: decides the order in which steps visit the examples, the same for every method.
+        pools: what ``pool`` has made of them so far.
     """
 
     network: Network
     variables: Variables
     block: str
-    train: Examples
-    validation: Examples
-    guard: Examples
+    look: Callable[[str], Examples]
     key: PRNGKeyArray
+    pools: dict[tuple[str, str], Pool] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> Examples:
+        """Weights learn on these."""
+        return self.look("train")
+
+    @property
+    def validation(self) -> Examples:
+        """Alphas learn on these, and architectures are chosen on them."""
+        return self.look("validation")
+
+    @property
+    def guard(self) -> Examples:
+        """No learning here; they decide whether a repair is accepted."""
+        return self.look("guard")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Repair:
-    """A repaired network and how it came about.
+    """What a method made of a problem.
 
     Attributes:
-        network, variables: the repaired one.
+        edits: to the problem's network; none where only weights changed.
+        variables: of the edited network.
         start: variables of the same network at which it computes what the original does, or None if there are none.
-        sample_gradients: examples times passes that were spent.
-        details: JSON for the report: the genotype, alphas over time, …
+        trace: JSON for the report: alphas over time, …
     """
 
-    network: Network
+    edits: tuple[Edit, ...]
     variables: Variables
     start: Variables | None
-    sample_gradients: int
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trace: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def logits(network: Network, variables: Variables, images: UInt8[np.ndarray, "N H W C"], devices: Devices):
     """The network's logits [N, K], as a host array."""
-    return block_inputs(network, variables, images, len(network.blocks), devices)
-
-
-def block_inputs(
-    network: Network, variables: Variables, images: UInt8[np.ndarray, "N H W C"], index: int, devices: Devices
-) -> Float[np.ndarray, "N ..."]:
-    """The inputs of block ``index``: what the blocks before it, the frozen prefix, make of the images."""
-    return prefix_map(network, index, devices)(variables, images)
+    return prefix_map(network, len(network.blocks), devices)(variables, images)
 
 
 @functools.lru_cache(maxsize=16)
 def prefix_map(network: Network, index: int, devices: Devices):
     """The compiled prefix; one compilation for each network, depth and set of devices."""
-    return parallel_map(lambda v, x: network.span(v, x / np.float32(255), 0, index)[0], devices, EVALUATION_BATCH)
+    return ParallelMap(lambda v, x: network.span(v, x / np.float32(255), 0, index)[0], devices, EVALUATION_BATCH)
 
 
-@functools.lru_cache(maxsize=1)
-def block_pools(problem: Problem, devices: Devices) -> tuple[Pool, Pool]:
-    """Train and validation pools of the suspect's inputs, computed once for all methods that need them."""
-    index = problem.network.index(problem.block)
+def pool(problem: Problem, part: str, block: str, loop: Loop) -> Pool:
+    """The ``train`` or ``validation`` examples as a block's inputs; those of a first block are the images themselves.
 
-    def pool(examples: Examples) -> Pool:
-        inputs = block_inputs(problem.network, problem.variables, examples.images, index, devices)
-        return make_pool(inputs, examples.labels, examples.logits, problem.key)
-
-    return pool(problem.train), pool(problem.validation)
-
-
-def image_pool(problem: Problem) -> Pool:
-    """The train examples as images, for methods that change the whole network."""
-    return make_pool(problem.train.images, problem.train.labels, problem.train.logits, problem.key)
+    What the blocks before it make of them is computed once a problem, and every method pays for it.
+    """
+    examples, index = getattr(problem, part), problem.network.index(block)
+    prefix = prefix_map(problem.network, index, loop.devices)
+    if index:
+        loop.ledger.charge("the blocks before", prefix.price(problem.variables, examples.images))
+    if (part, block) not in problem.pools:
+        inputs = prefix(problem.variables, examples.images) if index else examples.images
+        problem.pools[part, block] = make_pool(inputs, examples.labels, examples.logits, problem.key)
+    return problem.pools[part, block]

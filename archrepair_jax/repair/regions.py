@@ -7,32 +7,39 @@ what was found; what is found after it is added, and the round repeated.
 import dataclasses
 import functools
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from archrepair_jax.errors import InputError
+from archrepair_jax.errors import InputError, within
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.evaluation.survey import survey
+from archrepair_jax.keys import named
+from archrepair_jax.models.cost import multiply_adds
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.proof.bounds import certain_slack, has_bounds
 from archrepair_jax.regions.properties import Property, margin
-from archrepair_jax.regions.sampling import Cells, Regions, draw_cells, scan, seek, uniform
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.regions.sampling import CHUNK, SEEK_STEPS, Cells, Regions, draw_cells, scan, seek, uniform
+from archrepair_jax.repair.edits import Edit, apply
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings, retrain
 from archrepair_jax.repair.imitation.tuning import (
     ImitationTuningSettings,
     behaviour_differences,
     choose_neurons,
+    swarm_price,
     tune_neurons,
 )
+from archrepair_jax.repair.method import Method
+from archrepair_jax.repair.problem import Repair
 from archrepair_jax.training.batches import Samples
+from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost
 from archrepair_jax.training.loop import Loop
 
 FIDELITY_CHUNKS = 20  # of sampling.CHUNK inputs, to see what a round has kept
-STYLES = ("retraining", "tuning", "combined")
 CELLS = 50_000  # small boxes to learn from, where that is wanted
 DECISIONS = {name: Specification(margin, certain_slack, sign) for name, sign in (("smallest", -1), ("largest", 1))}
 
@@ -56,13 +63,18 @@ class SamplingSettings:
     positives: int = 40_000
     outside: int = 100_000
 
+    def __post_init__(self):
+        for name, count in dataclasses.asdict(self).items():
+            within(name, count, 1)
+        within("starts", self.starts, 1, self.scan)
+
 
 @dataclasses.dataclass(frozen=True)
 class RegionRepairSettings:
     """How to repair.
 
     Attributes:
-        style: one of ``STYLES``; ``combined`` tunes if a few neurons are to blame, and else retrains.
+        method: ``retraining``, ``tuning``, or ``combined``: tunes if a few neurons are to blame, and else retrains.
         concentration: for ``combined``: the share of all differences in behaviour from which the chosen neurons are
             the ones to blame.
         rounds: at most so many.
@@ -74,7 +86,7 @@ class RegionRepairSettings:
         sampling, retraining, tuning: see there.
     """
 
-    style: str = "retraining"
+    method: str = "retraining"
     concentration: float = 0.5
     rounds: int = 8
     fidelity_region: float = 0.992
@@ -86,55 +98,76 @@ class RegionRepairSettings:
     retraining: ImitationRetrainingSettings = ImitationRetrainingSettings()
     tuning: ImitationTuningSettings = ImitationTuningSettings()
 
+    def __post_init__(self):
+        for name in ("rounds", "certain_steps", "insist"):
+            within(name, getattr(self, name), 1)
+        for name in ("concentration", "fidelity_region", "fidelity_domain"):
+            within(name, getattr(self, name), 0, 1)
+        within("certain_learning_rate", self.certain_learning_rate, 0)
+        within("retraining.steps", self.retraining.steps, 1)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RegionProblem:
-    """A network and what must hold in which regions.
+    """A network, what must hold in which regions, and where a repair begins.
 
     Attributes:
-        network, variables: the original.
+        original: the network, and the property's margin and how the network decides.
         prop: the property.
         regions: its boxes, to draw from.
         domain: the whole domain, to draw from; None if it is not known, so that nothing outside can be kept.
-        specification: the property's margin and how the network decides.
+        negatives, positives: inputs that violate the property, and inputs that do not; see ``examples``.
+        start: where to begin, as edits and variables; the original by default.
+        certain: more than 0 if bounds are to be a part of the loss at once, with so many times their weight, which
+            makes the property easy to prove. Needs a network that has bounds.
+        cells: the boxes of these bounds; drawn from the regions by default.
     """
 
-    network: Network
-    variables: Variables
+    original: Original
     prop: Property
     regions: Regions
     domain: Regions | None
-    specification: Specification
+    negatives: Samples | None = None
+    positives: Samples | None = None
+    start: tuple[tuple[Edit, ...], Variables] | None = None
+    certain: float = 0.0
+    cells: Cells | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RegionRepair:
-    """A repaired network and how it came about.
+class RegionRepair(Repair):
+    """What rounds of imitation made of a problem; see ``Repair``, whose ``variables`` are those of the best round.
+
+    The trace holds an entry for every round, also for those after the best: its style, by how much it weighed what is
+    kept and bounds, how many violations were found after it, the least margin, and the shares of decisions kept; and
+    what decided the style.
 
     Attributes:
-        network, variables: the repaired one, of the best round.
         negatives: all violations that were repaired, the original's and those that rounds left.
         clean: whether the search after that round found no violation.
         faithful: whether it keeps enough decisions.
-        rounds: JSON, one entry a round, also of those after the best: its style, by how much it weighed what is kept
-            and bounds, how many violations were found after it, the least margin, and the shares of decisions kept.
-        details: JSON: what decided the style.
+        certain: by how much bounds weighed in the last round.
+        cells: where they were taken, if that was told.
+        number: how many repairs the network has been through.
+        aim: the violations for which the first of them was made.
+        patience: boxes that a proof may make until it is given up.
     """
 
-    network: Network
-    variables: Variables
-    negatives: Samples
-    clean: bool
-    faithful: bool
-    rounds: list[dict[str, Any]]
-    details: dict[str, Any]
+    negatives: Samples | None = None
+    clean: bool = True
+    faithful: bool = True
+    certain: float = 0.0
+    cells: Cells | None = None
+    number: int = 0
+    aim: Samples | None = None
+    patience: int = 0
 
 
 def margins(problem: RegionProblem, network: Network, variables: Variables, samples: Samples) -> np.ndarray:
     """The margins [N] of a network's outputs; a violation where they are not positive."""
     if not len(samples.tags):
         return np.zeros(0, np.float32)
-    return np.asarray(slack_of(network, problem.specification, variables, problem.prop, samples))
+    return np.asarray(slack_of(network, problem.original.specification, variables, problem.prop, samples))
 
 
 @functools.partial(jax.jit, static_argnames=("network", "specification"))
@@ -185,11 +218,12 @@ def examples(problem: RegionProblem, settings: SamplingSettings, key: PRNGKeyArr
 
     Raises InputError if every input violates the property, so that there is no behaviour to imitate.
     """
-    found = jax.device_get(uniform(problem.regions, key, settings.positives))
+    original = problem.original.network, problem.original.variables
+    found = jax.device_get(uniform(problem.regions, named(key, "uniform"), settings.positives))
     for number in range(settings.searches):
-        own_key = jax.random.fold_in(key, number)
-        found = joined(found, suspicious(problem, problem.network, problem.variables, settings, own_key))
-        safe = margins(problem, problem.network, problem.variables, found) > 0
+        own_key = jax.random.fold_in(named(key, "search"), number)
+        found = joined(found, suspicious(problem, *original, settings, own_key))
+        safe = margins(problem, *original, found) > 0
         if not safe.all():
             break
     if not safe.any():
@@ -198,15 +232,7 @@ def examples(problem: RegionProblem, settings: SamplingSettings, key: PRNGKeyArr
 
 
 def repair_regions(
-    problem: RegionProblem,
-    negatives: Samples,
-    positives: Samples,
-    settings: RegionRepairSettings,
-    key: PRNGKeyArray,
-    loop: Loop,
-    start: tuple[Network, Variables] | None = None,
-    certain: float = 0.0,
-    cells: Cells | None = None,
+    problem: RegionProblem, settings: RegionRepairSettings, style: str, key: PRNGKeyArray, loop: Loop
 ) -> RegionRepair:
     """Rounds of imitation until a search finds no violation and enough decisions are kept.
 
@@ -214,82 +240,82 @@ def repair_regions(
 
     After a round of retraining that left violations, which samples are then likely to miss again, bounds on small boxes
     become a part of the loss, if the network has bounds.
-
-    Args:
-        negatives, positives: what to begin with, see ``examples``.
-        start: where to begin, the original by default.
-        certain: more than 0 if bounds are to be a part of the loss at once, with so many times their weight, which
-            makes the property easy to prove. Needs a network that has bounds.
-        cells: the boxes; drawn from the regions by default.
     """
     sampling, order = settings.sampling, np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    original, positives, certain, cells = problem.original, problem.positives, problem.certain, problem.cells
     outside = (
-        uniform(problem.domain, jax.random.fold_in(key, 0), sampling.outside)
+        uniform(problem.domain, named(key, "outside"), sampling.outside)
         if problem.domain
         else take(positives, slice(0))
     )
-    network, variables = start or (problem.network, problem.variables)
+    edits, variables = problem.start or ((), original.variables)
     faster = {"steps": settings.certain_steps, "learning_rate": settings.certain_learning_rate}
-    within = settings.retraining.margin * np.median(margins(problem, problem.network, problem.variables, positives))
-    rounds, details, style, emphasis = [], {}, settings.style, (1.0, 1.0)
-    best = (False, False), network, variables
+    verge = settings.retraining.margin * np.median(margins(problem, original.network, original.variables, positives))
+    rounds, trace, now, emphasis, negatives = [], {}, style, (1.0, 1.0), problem.negatives
+    best = (False, False), edits, variables
     for number in range(1, settings.rounds + 1):
         if certain and cells is None:
-            cells = draw_cells(problem.regions, jax.random.fold_in(key, settings.rounds + 1), CELLS)
+            cells = draw_cells(problem.regions, named(key, "cells"), CELLS)
         cases = Cases(
             sized(negatives, sampling.negatives, order),
             sized(positives, sampling.positives, order),
             jax.device_get(outside),
             problem.prop,
             sized(cells, CELLS, order) if certain else None,
+            (*emphasis, certain),
         )
-        if settings.style == "combined":
-            details["concentration"] = details.get("concentration") or concentration(problem, cases, settings.tuning)
-            few = details["concentration"] >= settings.concentration
-            style = "tuning" if few and number == 1 and not certain else "retraining"
-        own_key = jax.random.fold_in(key, number)
-        if style == "tuning":
-            arguments = problem.network, problem.variables, cases, problem.specification, settings.tuning, own_key
-            tuned = tune_neurons(*arguments)
-            network, variables = tuned.network, tuned.variables
+        if style == "combined":
+            trace["concentration"] = trace.get("concentration") or concentration(original, cases, settings.tuning)
+            few = trace["concentration"] >= settings.concentration
+            now = "tuning" if few and number == 1 and not certain else "retraining"
+        own_key = jax.random.fold_in(named(key, "round"), number)
+        if now == "tuning":
+            some = sum(len(part.tags) for part in (cases.negatives, cases.positives, cases.outside))
+            loop.ledger.charge("swarm", swarm_price(original.network, original.variables, settings.tuning) * some)
+            tuned = tune_neurons(original, cases, settings.tuning, own_key)
+            edits, variables = tuned.edits, tuned.variables
         else:
-            variables = retrain(
-                problem.network,
-                problem.variables,
-                cases,
-                problem.specification,
-                dataclasses.replace(settings.retraining, **faster) if certain else settings.retraining,
-                own_key,
-                loop,
-                start=variables,
-                emphasis=(*emphasis, certain),
-                name=f"round {number}",
-            )
-        found = suspicious(problem, network, variables, sampling, jax.random.fold_in(own_key, 1))
+            learn = dataclasses.replace(settings.retraining, **faster) if certain else settings.retraining
+            variables = retrain(original, cases, learn, own_key, loop, variables, f"round {number}")
+        network = apply(original.network, edits)
+        loop.ledger.charge("survey", survey_price(network, variables, sampling))
+        found = suspicious(problem, network, variables, sampling, named(own_key, "suspicious"))
         left = margins(problem, network, variables, found)
-        kept = fidelity(problem, network, variables, jax.random.fold_in(own_key, 2))
-        told = {
-            "style": style,
-            "certain": certain,
-            "violations_found": int((left <= 0).sum()),
-            "least_margin": float(left.min()),
-        }
-        rounds.append({**told, "fidelity": kept, "emphasis": emphasis})
+        kept = fidelity(problem, network, variables, named(own_key, "fidelity"))
+        rounds.append(
+            {
+                "style": now,
+                "certain": certain,
+                "violations_found": int((left <= 0).sum()),
+                "least_margin": float(left.min()),
+                "fidelity": kept,
+                "emphasis": emphasis,
+            }
+        )
         wanted = settings.fidelity_region, settings.fidelity_domain
         poor = [share is not None and share < want for share, want in zip(kept, wanted, strict=True)]
         clean, faithful = bool((left > 0).all()), not any(poor)
         if (clean, faithful) >= best[0]:
-            best = (clean, faithful), network, variables
-        if clean and (style == "tuning" or faithful):
+            best = (clean, faithful), edits, variables
+        if clean and (now == "tuning" or faithful):
             break
         if not faithful:
             more = (settings.insist ** (1.0 if wanting else 0.5) for wanting in poor)
             emphasis = tuple(map(operator.mul, emphasis, more))
-        if not clean and style == "retraining" and has_bounds(network, variables):
+        if not clean and now == "retraining" and has_bounds(network, variables):
             certain = certain or 1.0
-        negatives = joined(take(found, left <= within), negatives)
-    (clean, faithful), network, variables = best
-    return RegionRepair(network, variables, negatives, clean, faithful, rounds, details)
+        negatives = joined(take(found, left <= verge), negatives)
+    (clean, faithful), edits, variables = best
+    certain = rounds[-1]["certain"]
+    return RegionRepair(edits, variables, None, {"rounds": rounds, **trace}, negatives, clean, faithful, certain)
+
+
+def survey_price(network: Network, variables: Variables, settings: SamplingSettings) -> Cost:
+    """What it costs to look at a repaired network: uniform inputs, descents, and decisions beside the original's."""
+    forward = settings.scan + 2 * settings.starts + 4 * FIDELITY_CHUNKS * CHUNK
+    descents = settings.starts * SEEK_STEPS  # each a gradient for inputs, which costs two forward passes, and one more
+    each = multiply_adds(network, variables)
+    return Cost(FORWARD * forward + (GRADIENT + FORWARD) * descents, each * (forward + 3 * descents))
 
 
 def fidelity(
@@ -297,11 +323,14 @@ def fidelity(
 ) -> tuple[float | None, float | None]:
     """The shares of decisions that are the original's, on the region's well-behaved inputs and in the whole domain."""
 
-    def tally(regions: Regions, number: int):
-        arguments = (problem.network, network), (problem.variables, variables), problem.specification, problem.prop
-        return jax.device_get(survey(*arguments, regions, jax.random.fold_in(key, number), chunks=FIDELITY_CHUNKS))
+    def tally(regions: Regions, name: str):
+        original = problem.original
+        arguments = (original.network, network), (original.variables, variables), original.specification, problem.prop
+        return jax.device_get(survey(*arguments, regions, named(key, name), chunks=FIDELITY_CHUNKS))
 
-    return tally(problem.regions, 0).fidelity_right, tally(problem.domain, 1).fidelity if problem.domain else None
+    return tally(problem.regions, "region").fidelity_right, tally(
+        problem.domain, "domain"
+    ).fidelity if problem.domain else None
 
 
 def sized(samples: Any, count: int, order: np.random.Generator) -> Any:
@@ -309,12 +338,35 @@ def sized(samples: Any, count: int, order: np.random.Generator) -> Any:
     return take(samples, np.resize(order.permutation(len(samples.tags)), count))
 
 
-def concentration(problem: RegionProblem, cases: Cases, settings: ImitationTuningSettings) -> float:
+def concentration(original: Original, cases: Cases, settings: ImitationTuningSettings) -> float:
     """The share that the chosen neurons have in all differences between positives' and negatives' behaviour."""
     differences = jax.device_get(
-        behaviour_differences(problem.network, problem.variables, cases.negatives, cases.positives, settings.chunk)
+        behaviour_differences(original.network, original.variables, cases.negatives, cases.positives, settings.chunk)
     )
-    chosen = choose_neurons(problem.network, differences, settings.neurons)
+    chosen = choose_neurons(original.network, differences, settings.neurons)
     return float(
         sum(differences[name][channel] for name, channel in chosen) / sum(x.sum() for x in differences.values())
     )
+
+
+def region_method(style: str) -> Method:
+    """One style of imitation over regions, with the settings of ``repair`` and none of its own."""
+
+    def run(problem: RegionProblem, settings: RegionRepairSettings, own: None, key: PRNGKeyArray, loop: Loop):
+        return repair_regions(problem, settings, style, key, loop)
+
+    return Method(style, "region", run, story=tell_rounds, trace=TRACE)
+
+
+def tell_rounds(trace: Mapping[str, Any]) -> list[str]:
+    rounds = trace.get("rounds", [])
+    return [
+        f"Rounds of imitation: {len(rounds)}; violations found after each: {[r['violations_found'] for r in rounds]}."
+    ]
+
+
+TRACE = {
+    "rounds": {"type": "array", "description": "One entry a round.", "items": {"type": "object"}},
+    "concentration": {"type": "number", "description": "The chosen neurons' share in all differences in behaviour."},
+}
+RETRAINING, TUNING, COMBINED = map(region_method, ("retraining", "tuning", "combined"))

@@ -2,12 +2,26 @@
 
 import dataclasses
 
-from archrepair_jax.errors import InputError
-from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings
-from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
-from archrepair_jax.search.bilevel import SearchSettings
+from archrepair_jax.errors import InputError, one_of, within
+from archrepair_jax.search.operations import SPATIAL, VECTOR
 from archrepair_jax.training.descent import TuningSettings
-from archrepair_jax.training.swarm import SwarmSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceSettings:
+    """The architectures that a block may get.
+
+    Attributes:
+        hidden: inner nodes of the searched graph.
+        operations: candidates of every edge; empty for the defaults of ``search.cell``.
+    """
+
+    hidden: int = 1
+    operations: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        within("hidden", self.hidden, 0)
+        one_of("operations", self.operations, SPATIAL | VECTOR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +36,13 @@ class GuardSettings:
     fractions: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
     clean_drop: float = 0.02
 
+    def __post_init__(self):
+        if not self.fractions:
+            raise InputError("fractions is empty, so that no repair could be accepted: take (1.0,) or more")
+        for fraction in self.fractions:
+            within("fractions", fraction, 0.01, 1)
+        within("clean_drop", self.clean_drop, 0, 1)
+
 
 @dataclasses.dataclass(frozen=True)
 class RepairSettings:
@@ -30,36 +51,25 @@ class RepairSettings:
     Attributes:
         method: a key of ``repair.METHODS``.
         block: the block to repair; empty for the localized one.
-        budget: sample-gradients (examples times gradient passes) that each method may spend, controls included.
-        network_learning_rate: of ``fine_tune_network``, in place of ``tuning``'s; a whole network wants a smaller one
-            than a single block.
+        budget: sample-gradients that each method may spend, controls included; a third of one is a forward pass, on
+            validation and guard examples too (``training.ledger``).
+        multiply_adds: that each method may spend besides; 0 for any number.
         recalibration_batches: batches that set a found block's statistics in the end.
-        search, tuning, guard: see there.
-        imitation_tuning: see there; a passing example whose decision changes is a broken one, which ``fidelity`` would
-            count a second time.
-        imitation_retraining: see there; its steps and its batches follow from the budget and ``tuning``.
+        space, tuning, guard: see there.
     """
 
     method: str = "architecture_search"
     block: str = ""
     budget: int = 65_536
-    network_learning_rate: float = 1e-3
+    multiply_adds: int = 0
     recalibration_batches: int = 20
-    search: SearchSettings = SearchSettings()
+    space: SpaceSettings = SpaceSettings()
     tuning: TuningSettings = TuningSettings()
     guard: GuardSettings = GuardSettings()
-    imitation_tuning: ImitationTuningSettings = ImitationTuningSettings(
-        broken=1.5, fidelity=0.0, chunk=20, swarm=SwarmSettings(particles=10, iterations=20, velocity=0.3)
-    )
-    imitation_retraining: ImitationRetrainingSettings = ImitationRetrainingSettings(
-        imitate=0.5, hold=0.5, margin=0.75, margin_weight=4.0, preferences=0.0, learning_rate=1e-3
-    )
 
-    def tuning_steps(self, spent: int = 0) -> int:
-        """The descent steps that are left of the budget. Raises InputError when that is none."""
-        steps = (self.budget - spent) // self.tuning.batch_size
-        if steps < 1:
-            raise InputError(
-                f"repair.budget={self.budget} leaves no step to tune: raise it above {spent + self.tuning.batch_size}"
-            )
-        return steps
+    def __post_init__(self):
+        within("budget", self.budget, 1)
+        within("multiply_adds", self.multiply_adds, 0)
+        within("recalibration_batches", self.recalibration_batches, 0)
+        if self.tuning.augment:
+            raise InputError("tuning.augment must be empty: the repair learns from features that are computed once")

@@ -1,10 +1,38 @@
-"""How the arms of a report compare: the repair beside its controls, judged on the same test images."""
+"""The arms of a report, and how those about images compare, judged on the same test images."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 Report = Mapping[str, Any]
-Standing = Literal["better", "worse", "within noise", "not compared"]
+Arm = Mapping[str, Any]
+Standing = Literal["better", "within noise", "worse", "not compared"]
+CLEAN_ONLY = {"mean": None, "seen_mean": None, "unseen_mean": None, "by_kind": {}}
+
+
+def with_role(report: Report, role: str) -> list[Arm]:
+    return [arm for arm in report["arms"] if arm["role"] == role]
+
+
+def original(report: Report) -> Arm:
+    return report["arms"][0]
+
+
+def repair(report: Report) -> Arm | None:
+    return next(iter(with_role(report, "repair")), None)
+
+
+def over_budget(arm: Arm) -> bool:
+    return arm["role"] != "original" and arm["verdict"]["decision"] == "over budget"
+
+
+def measured(report: Report) -> list[Arm]:
+    """The arms that were judged on the test split."""
+    return [arm for arm in report["arms"] if arm["measures"]]
+
+
+def corrupted(arm: Arm) -> Mapping[str, Any]:
+    """A measured arm's accuracies under corruptions, as far as there are any."""
+    return arm["measures"]["corrupted"] or CLEAN_ONLY
 
 
 def seen_kinds(report: Report) -> frozenset[str]:
@@ -13,11 +41,21 @@ def seen_kinds(report: Report) -> frozenset[str]:
     return frozenset(view["kind"] for view in views) - {"clean"}
 
 
-def ordered_kinds(report: Report) -> list[str]:
-    """The corruptions that were evaluated, the seen ones first, each group by name."""
-    corrupted = (report["before"] or {}).get("corrupted") or {"by_kind": {}}
-    seen = seen_kinds(report)
-    return sorted(corrupted["by_kind"], key=lambda kind: (kind not in seen, kind))
+def accuracies(report: Report) -> dict[str, list[float | None]]:
+    """Of every measured arm: on clean images, the mean of corruptions, and each, those that the repair saw first."""
+    arms, seen = measured(report), seen_kinds(report)
+    kinds = {kind for arm in arms for kind in corrupted(arm)["by_kind"]}
+    found = {"clean": [arm["measures"]["clean"]["accuracy"] for arm in arms]}
+    if kinds:
+        found["mean of corruptions"] = [corrupted(arm)["mean"] for arm in arms]
+    for kind in sorted(kinds, key=lambda kind: (kind not in seen, kind)):
+        found[kind] = [corrupted(arm)["by_kind"].get(kind) for arm in arms]
+    return found
+
+
+def ground(report: Report) -> str:
+    """On which test images the arms are compared: on ``clean`` ones only where no others were looked at."""
+    return "corrupted" if len(accuracies(report)) > 1 else "clean"
 
 
 def is_suspect(localization: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
@@ -25,53 +63,30 @@ def is_suspect(localization: Mapping[str, Any], entry: Mapping[str, Any]) -> boo
     return localization["suspect"] in (entry["name"], entry["block"])
 
 
-def arms(report: Report) -> list[dict[str, Any]]:
-    """The rows of the comparison: the repair, where there is one, then the controls; all with a control's keys."""
-    controls = [dict(control) for control in report["controls"] or []]
-    repair, after, outcome = report["repair"], report["after"], report["outcome"]
-    if not (repair and after and outcome):
-        return controls
-    corrupted = after["corrupted"] or {}
-    rates = ("repair_rate", "repair_rate_interval", "break_rate", "break_rate_interval")
-    first = {
-        "name": "the repair",
-        "decision": (repair["guard"] or {}).get("decision"),
-        "clean": after["clean"]["accuracy"],
-        "corrupted_mean": corrupted.get("mean"),
-        "seen_mean": corrupted.get("seen_mean"),
-        "unseen_mean": corrupted.get("unseen_mean"),
-        "by_kind": corrupted.get("by_kind"),
-        **{key: outcome[key] for key in rates},
-        "sample_gradients": repair["sample_gradients"],
-        "parameters": repair["parameters"]["after"],
-        "difference_to_repair": None,
-    }
-    return [first, *controls]
+def rivals(report: Report, wanted: Standing) -> list[Arm]:
+    """The measured arms besides the repair that stand so to it."""
+    others = (arm for arm in measured(report) if arm["role"] != "repair")
+    return [arm for arm in others if standing(report, arm) == wanted]
 
 
-def standing(report: Report, control: Mapping[str, Any]) -> Standing:
-    """Whether a control did better than the repair, beyond noise.
+def standing(report: Report, arm: Arm) -> Standing:
+    """Whether an arm did better than the repair, beyond noise.
 
-    Corrupted test images decide, by the paired interval; where that holds zero, a clean accuracy outside the
-    interval of the repair's decides.
+    The paired interval decides; where that holds zero, a clean accuracy outside the interval of the repair's does.
     """
-    difference, after = control["difference_to_repair"], report["after"]
-    if not (difference and after):
+    difference, rival = arm["measures"]["difference_to_repair"], repair(report)
+    if not (difference and rival and rival["measures"]):
         return "not compared"
     if difference["low"] > 0:
         return "better"
     if difference["high"] < 0:
         return "worse"
-    if better_on_clean(report, control):
+    if better_on_clean(report, arm):
         return "better"
-    return "worse" if control["clean"] < after["clean"]["low"] else "within noise"
+    clean, least = arm["measures"]["clean"]["accuracy"], rival["measures"]["clean"]["low"]
+    return "worse" if clean < least else "within noise"
 
 
-def better_on_clean(report: Report, control: Mapping[str, Any]) -> bool:
-    """Whether a control's clean test accuracy lies above the interval of the repair's."""
-    return control["clean"] > report["after"]["clean"]["high"]
-
-
-def winners(report: Report) -> list[str]:
-    """The names of the controls that did better than the repair."""
-    return [arm["name"] for arm in report["controls"] or [] if standing(report, arm) == "better"]
+def better_on_clean(report: Report, arm: Arm) -> bool:
+    """Whether an arm's clean test accuracy lies above the interval of the repair's."""
+    return arm["measures"]["clean"]["accuracy"] > repair(report)["measures"]["clean"]["high"]

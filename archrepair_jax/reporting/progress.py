@@ -1,18 +1,14 @@
-"""What a run says on the terminal: its progress with the time left, and at its end the table of the arms."""
+"""What a run says while it works: how far it is, with the time left."""
 
 import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
 
-import rich.box
 import rich.console
 import rich.progress
-import rich.table
-import rich.text
 
-from archrepair_jax.reporting.comparison import Report, arms
-from archrepair_jax.reporting.wording import count, duration, judgement, percent, title, with_interval
+from archrepair_jax.reporting.wording import duration, title
 
 PATIENCE = 10.0  # seconds after which a plain line is due
 BRISKNESS = 1.0  # seconds between two plain lines at least
@@ -37,7 +33,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
         stream = sys.stderr if stream is None else stream
-        self._display = _Bar(stream) if _is_terminal(stream) else _Lines(stream, clock)
+        self._display = _Bar(stream) if is_terminal(stream) else _Lines(stream, clock)
         self._name, self._total, self._done = "", 0, 0
 
     def __enter__(self) -> "Progress":
@@ -118,57 +114,5 @@ class _Lines:
         return f"about {duration((now - since) / (done - first) * (self._total - done))} left"
 
 
-def console_table(report: Report, stream: TextIO | None = None) -> None:
-    """Prints the verdict, how many failing examples it rests on, and the arms; plain text unless on a terminal.
-
-    Args:
-        report: a valid report.
-        stream: where to; standard output by default.
-    """
-    stream = sys.stdout if stream is None else stream
-    head = ["arm", "clean", "corrupted", "unseen", "failing now right", "passing now wrong"]
-    rows = [
-        [
-            title(arm["name"]),
-            *(percent(arm[key]) for key in ("clean", "corrupted_mean", "unseen_mean")),
-            *(with_interval(arm[key], arm[f"{key}_interval"]) for key in ("repair_rate", "break_rate")),
-        ]
-        for arm in arms(report)
-    ]
-    if _is_terminal(stream):
-        console = rich.console.Console(file=stream)
-        if rows:
-            console.print(_rich_table(head, rows))
-        console.print(rich.text.Text(report["outcome_line"], style="bold"))
-        for line in _remarks(report):
-            console.print(rich.text.Text(line))
-        return
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in [head, *rows] if rows else []:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        print("  ".join([row[0].ljust(widths[0]), *cells]), file=stream)
-    for line in [report["outcome_line"], *_remarks(report)]:
-        print(line, file=stream)
-
-
-def _remarks(report: Report) -> list[str]:
-    failures, outcome = report["failures"], report["outcome"]
-    counted = []
-    if failures:
-        counted.append(f"repaired on {count(failures['failing'])} failing and {count(failures['passing'])} passing")
-    if outcome:
-        counted.append(f"judged on {count(outcome['failing'])} failing and {count(outcome['passing'])} passing")
-    return [*([f"Examples: {', '.join(counted)} ones."] if counted else []), *judgement(report)]
-
-
-def _rich_table(head: list[str], rows: list[list[str]]) -> rich.table.Table:
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for place, name in enumerate(head):
-        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
-    for place, row in enumerate(rows):
-        table.add_row(*row, style=None if place else "bold")
-    return table
-
-
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and not rich.console.Console(file=stream).is_dumb_terminal

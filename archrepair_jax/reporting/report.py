@@ -1,4 +1,4 @@
-"""report.json: put together, held against its schema, written with report.md and the figures."""
+"""report.json: put together, held against its schema, written with what is read by people."""
 
 import functools
 import importlib.resources
@@ -11,35 +11,51 @@ from typing import Any
 
 import jsonschema
 
+from archrepair_jax import __version__
 from archrepair_jax.files import write_whole
-from archrepair_jax.reporting import figures, markdown, wording
+from archrepair_jax.repair import METHODS
+from archrepair_jax.reporting import figures, markdown, regions, verdict
+from archrepair_jax.reporting.comparison import Report
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
-@functools.cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of report.json, as shipped with the package."""
-    return json.loads(importlib.resources.files(__package__).joinpath("report.schema.json").read_text("utf-8"))
+    """The JSON Schema (2020-12) of report.json: as shipped, with the traces that the methods declare."""
+    whole = json.loads(_shipped())
+    traces = {"original": {}} | {name: method.trace for name, method in METHODS.items()}
+    whole["$defs"]["arm"]["allOf"] = [
+        {
+            "if": {"properties": {"name": {"const": name}}},
+            "then": {"properties": {"trace": {"additionalProperties": False, "properties": trace}}},
+        }
+        for name, trace in traces.items()
+    ]
+    whole["$defs"]["image_arm"]["properties"]["name"] = {"enum": list(traces)}
+    return whole
 
 
-def assemble(results: Mapping[str, Any]) -> dict[str, Any]:
-    """A valid report from what the stages found.
+def assemble(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A valid report from what a run has found.
 
     Args:
-        results: the report's sections, as far as they were run; numpy and JAX numbers and arrays are welcome. What is
-            missing, or not a finite number, becomes null where the schema allows null. ``schema_version`` and
-            ``outcome_line`` are added here.
+        record: the report but for ``schema_version``, ``version`` and ``outcome_line``, which are added here; numpy and
+            JAX numbers and arrays are welcome. What is missing, or not a finite number, becomes null where the schema
+            allows null; what is missing further down than in the record and its arms is refused.
 
     Raises:
         ValueError: something is missing, unknown or out of its range.
     """
-    report = _complete({**_plain(results), "schema_version": SCHEMA_VERSION, "outcome_line": "pending"}, schema())
+    shape = schema()
+    added = {"schema_version": SCHEMA_VERSION, "version": __version__, "outcome_line": "pending"}
+    report = _nulls(shape) | _plain(record) | added
+    report["arms"] = [_nulls(shape["$defs"]["arm"]) | arm for arm in report.get("arms", [])]
     validate(report)
-    return {**report, "outcome_line": wording.outcome_line(report)}
+    words = regions if report["task"] == "regions" else verdict
+    return report | {"outcome_line": words.outcome_line(report)}
 
 
-def validate(report: Mapping[str, Any]) -> None:
+def validate(report: Report) -> None:
     """Raises ValueError, with one line that says where and what, unless ``report`` fits the schema and JSON."""
     error = jsonschema.exceptions.best_match(_validator().iter_errors(report))
     if error is not None:
@@ -47,21 +63,32 @@ def validate(report: Mapping[str, Any]) -> None:
     _encode(report)
 
 
-def write(folder: os.PathLike | str, report: Mapping[str, Any]) -> None:
-    """Writes ``figures/*.png``, ``report.md`` and, last, ``report.json``; each appears whole or not at all.
+def write(folder: os.PathLike | str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the files of a record into ``folder``, each whole or not at all, and returns the report.
 
-    Raises ValueError, before anything is written, if the report is not valid.
+    They are ``figures/*.png`` and ``report.md`` for images, ``table.csv`` and ``report.md`` for regions, and, last,
+    ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
     """
-    validate(report)
-    folder = pathlib.Path(folder)
-    drawn = figures.draw(report)
-    for name, png in drawn.items():
-        write_whole(folder / "figures" / f"{name}.png", png)
-    write_whole(folder / "report.md", markdown.render(report, drawn).encode())
+    report, folder = assemble(record), pathlib.Path(folder)
+    for name, content in _files(report).items():
+        write_whole(folder / name, content)
     write_whole(folder / "report.json", _encode(report).encode())
+    return report
+
+
+def _files(report: Report) -> dict[str, bytes]:
+    if report["task"] == "regions":
+        return {"table.csv": regions.table(report).encode(), "report.md": regions.render(report).encode()}
+    drawn = figures.draw(report)
+    files = {f"figures/{name}.png": png for name, png in drawn.items()}
+    return files | {"report.md": markdown.render(report, drawn).encode()}
 
 
 @functools.cache
+def _shipped() -> str:
+    return importlib.resources.files(__package__).joinpath("report.schema.json").read_text("utf-8")
+
+
 def _validator() -> jsonschema.Draft202012Validator:
     """A validator for which NaN and infinity, that JSON has no word for, are no numbers."""
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER
@@ -69,11 +96,16 @@ def _validator() -> jsonschema.Draft202012Validator:
     return jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=finite)(schema())
 
 
-def _encode(report: Mapping[str, Any]) -> str:
+def _encode(report: Report) -> str:
     try:
         return json.dumps(report, indent=2, sort_keys=True, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"report.json: {error}") from error
+
+
+def _nulls(rule: Mapping[str, Any]) -> dict[str, None]:
+    """The entries that an object may leave open."""
+    return dict.fromkeys(key for key, entry in rule["properties"].items() if "null" in entry.get("type", ()))
 
 
 def _plain(value: Any) -> Any:
@@ -85,21 +117,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _complete(value: Any, rule: Mapping[str, Any]) -> Any:
-    """``value`` with None for each required key that is missing and may be null."""
-    rule = _resolve(rule)
-    if isinstance(value, list):
-        return [_complete(entry, rule.get("items", {})) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    rules, others = rule.get("properties", {}), rule.get("additionalProperties")
-    others = others if isinstance(others, dict) else {}
-    known = {key: _complete(entry, rules.get(key, others)) for key, entry in value.items()}
-    unknown = [key for key in rule.get("required", []) if "null" in _resolve(rules.get(key, {})).get("type", ())]
-    return dict.fromkeys(unknown) | known
-
-
-def _resolve(rule: Mapping[str, Any]) -> Mapping[str, Any]:
-    return schema()["$defs"][rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule

@@ -15,10 +15,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from archrepair_jax.errors import one_of, within
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.search.cell import Alphas, RelaxedBlock, beside, mixing_weights, uniform_alphas
 from archrepair_jax.training.batches import Batch, Pool, draw, repair_loss
 from archrepair_jax.training.descent import TuningSettings, make_optimizer
+from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
 
 
@@ -27,8 +29,6 @@ class SearchSettings:
     """How to search.
 
     Attributes:
-        hidden: inner nodes of the searched graph.
-        operations: candidates of every edge; empty for the defaults of ``search.cell``.
         order: 1 takes the weights as they are for the alphas' gradient, 2 looks one weight step ahead, exactly.
         selection: ``perturbation`` (DARTS-PT, Wang et al. 2021) or ``alpha`` (the largest alpha of an edge).
         warmup_steps: of weights alone, while the new operations are still silent and the alphas would learn nothing.
@@ -39,8 +39,6 @@ class SearchSettings:
             our search is a hundred times shorter.
     """
 
-    hidden: int = 1
-    operations: tuple[str, ...] = ()
     order: int = 1
     selection: str = "perturbation"
     warmup_steps: int = 40
@@ -49,6 +47,13 @@ class SearchSettings:
     selection_examples: int = 512
     alpha_learning_rate: float = 2e-2
     alpha_weight_decay: float = 1e-3
+
+    def __post_init__(self):
+        one_of("order", [self.order], (1, 2))
+        one_of("selection", [self.selection], ("perturbation", "alpha"))
+        for name in ("warmup_steps", "steps", "projection_steps", "alpha_learning_rate", "alpha_weight_decay"):
+            within(name, getattr(self, name), 0)
+        within("selection_examples", self.selection_examples, 1)
 
 
 class SearchState(struct.PyTreeNode):
@@ -119,7 +124,7 @@ class Search:
 
     def descend(self, state: SearchState, alphas: Alphas, data: SearchData, batch: Batch):
         """One weight step at ``alphas``, not yet taken: the new weights, their optimizer's state, statistics, loss."""
-        gradient = jax.value_and_grad(self.loss, has_aux=True)
+        gradient = value_and_grad(self.loss, len(batch.labels), has_aux=True)
         (loss, statistics), gradients = gradient(state.weights, alphas, state.statistics, data, batch)
         loss, statistics, gradients = mean((loss, statistics, gradients))
         updates, optimizer = self.weight_optimizer.update(gradients, state.weight_optimizer, state.weights)
@@ -136,7 +141,7 @@ class Search:
             weights = state.weights if self.order == 1 else self.descend(state, alphas, data, train)[0]
             return self.loss(weights, alphas, state.statistics, data, validation)[0]
 
-        return mean(jax.grad(objective)(state.alphas))
+        return mean(value_and_grad(objective, len(validation.labels))(state.alphas)[1])
 
     def weight_step(self, state: SearchState, data: SearchData) -> tuple[SearchState, dict]:
         """Weights alone."""

@@ -19,6 +19,7 @@ from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.operations import ORIGINAL, SPATIAL, VECTOR, Candidate
 
 DEFAULT = ("sep_conv_3x3", "dil_conv_3x3", "blur_conv_3x3", "gated_conv_1x1")
+MOST_HIDDEN = 16  # inner nodes of a genotype in a file
 Edge = tuple[int, int]
 Alphas = dict[str, Float[Array, "_K"]]  # for each edge, one number a candidate
 
@@ -68,9 +69,20 @@ class Genotype:
 
 
 def genotype_from_json(saved: dict) -> Genotype:
-    """The inverse of ``Genotype.as_json``."""
-    space = Space(saved["hidden"], tuple(saved["operations"]), saved["channels"], saved["stride"])
-    return Genotype(space, tuple(saved["edges"][arrow(edge)]["operation"] for edge in space.edges))
+    """The inverse of ``Genotype.as_json``. Raises InputError for anything that it cannot have written."""
+    try:
+        hidden, channels, stride = (int(saved[name]) for name in ("hidden", "channels", "stride"))
+        if not (0 <= hidden <= MOST_HIDDEN and channels > 0 and stride > 0):
+            raise ValueError
+        space = Space(hidden, tuple(saved["operations"]), channels, stride)
+        choices = tuple(saved["edges"][arrow(edge)]["operation"] for edge in space.edges)
+        if not all(choice in space.candidates(edge) for edge, choice in zip(space.edges, choices, strict=True)):
+            raise ValueError
+        if not all(name in SPATIAL | VECTOR for name in space.operations):
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"no genotype is written as {str(saved)[:80]}: take one that a run has written") from error
+    return Genotype(space, choices)
 
 
 def arrow(edge: Edge) -> str:
@@ -91,23 +103,28 @@ def candidate_name(edge: Edge, operation: str) -> str:
 def make_space(network: Network, variables: Variables, block: str, hidden: int, operations: tuple[str, ...]) -> Space:
     """The space of a block, with the shapes of its branch.
 
-    Raises InputError for a block without a branch on feature maps or vectors of its input's kind (the head), for an
-    unknown operation, and for an empty choice.
+    Raises InputError for a block without a branch on feature maps or vectors of its input's kind (the head), for one
+    whose output no stride leads to (maps without padding), for an unknown operation, and for an empty choice.
     """
     index = network.index(block)
     module = network.blocks[index][1]
-    if not isinstance(module, Block):
+    if not module.has_branch:
         raise InputError(f"block {block!r} has nothing to replace: choose another one")
     x = jax.ShapeDtypeStruct((1, *network.image_shape), jnp.float32)
     x = jax.eval_shape(lambda x: network.span(variables, x, 0, index)[0], x)
     y = jax.eval_shape(lambda x: module.apply(block_variables(variables, block), x, False, method="branch"), x)
     if x.ndim != y.ndim:
         raise InputError(f"block {block!r} turns maps into vectors, so it cannot be searched: choose another one")
+    stride = -(-x.shape[1] // y.shape[1]) if y.ndim == 4 else 1
+    if any(-(-size // stride) != wanted for size, wanted in zip(x.shape[1:-1], y.shape[1:-1], strict=True)):
+        raise InputError(
+            f"block {block!r} makes {y.shape[1:3]} of maps {x.shape[1:3]}, which no stride does: choose another one"
+        )
     known = SPATIAL if y.ndim == 4 else VECTOR
     operations = operations or (DEFAULT if y.ndim == 4 else tuple(VECTOR))
     if unknown := [name for name in operations if name not in known]:
         raise InputError(f"unknown operation {unknown[0]!r} for block {block!r}: choose from {', '.join(known)}")
-    return Space(hidden, operations, y.shape[-1], -(-x.shape[1] // y.shape[1]) if y.ndim == 4 else 1)
+    return Space(hidden, operations, y.shape[-1], stride)
 
 
 class RelaxedBlock(Block):
@@ -142,9 +159,13 @@ class FoundBlock(Block):
     original: Block
     genotype: Genotype
 
+    @property
+    def space(self) -> Space:
+        return self.genotype.space
+
     @nn.compact
     def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
-        nodes = [x] + [0] * (self.genotype.space.hidden + 1)
+        nodes = [x] + [0] * (self.space.hidden + 1)
         for (source, target), name in self.genotype:
             nodes[target] += apply_candidate(self, (source, target), name, nodes[source], train)
         return nodes[-1]
@@ -155,8 +176,7 @@ class FoundBlock(Block):
 
 def apply_candidate(block: RelaxedBlock | FoundBlock, edge: Edge, name: str, x: Array, train: bool) -> Array:
     """One candidate's output, inside ``branch``; what lies in the original keeps its statistics whatever ``train``."""
-    space = block.space if isinstance(block, RelaxedBlock) else block.genotype.space
-    source, target = edge
+    space, (source, target) = block.space, edge
     if name == ORIGINAL:
         return block.original.branch(x, False)
     if source:

@@ -20,8 +20,9 @@ from archrepair_jax.search.cell import (
 )
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.training.batches import draw
+from archrepair_jax.training.ledger import note_forward
 from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import mean, parallel_steps, replicate
+from archrepair_jax.training.parallel import mean, replicate
 
 
 def largest_alpha(search: Search, state: SearchState) -> Genotype:
@@ -63,11 +64,12 @@ def validation_judge(search: Search, data: SearchData, settings: SearchSettings,
     def judge(judged, data):
         state, masks = judged
         batch = draw(data.validation, jnp.int32(0), settings.selection_examples, search.tuning.failing_share)
+        note_forward(len(batch.labels))
         loss, _ = search.loss(state.weights, state.alphas, state.statistics, data.replace(masks=masks), batch)
         return judged, {"loss": mean(loss)}
 
-    call, data = parallel_steps(judge, loop.devices, 1), replicate(data, loop.devices)
-    return lambda state, masks: float(call(replicate((state, masks), loop.devices), data)[1]["loss"][0])
+    data = replicate(data, loop.devices)
+    return lambda state, masks: float(loop.call("selection", judge, (state, masks), data)[1]["loss"][0])
 
 
 def inherit(state: SearchState, genotype: Genotype, template: Variables) -> Variables:

@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Shaped
 
 from archrepair_jax.data.augment import augment
 from archrepair_jax.data.order import batch_indices
+from archrepair_jax.keys import named
 from archrepair_jax.training.parallel import share
 
 
@@ -84,17 +85,17 @@ def draw(pool: Pool, step: Int[Array, ""], size: int, failing_share: float, name
     about; where there are none (or no passing ones) the others fill the batch. uint8 images are scaled to [0, 1] and
     augmented by ``names``.
     """
-    keys = [jax.random.fold_in(pool.key, i) for i in range(3)]
+    failing_key, passing_key, augment_key = (named(pool.key, use) for use in ("failing", "passing", "augment"))
     failing = round(size * failing_share) if len(pool.failing) and len(pool.passing) else size * bool(len(pool.failing))
     parts = [
         indices[batch_indices(key, step, count, len(indices))]
-        for key, indices, count in zip(keys, (pool.failing, pool.passing), (failing, size - failing), strict=False)
+        for key, indices, count in ((failing_key, pool.failing, failing), (passing_key, pool.passing, size - failing))
         if count
     ]
     chosen, position = share(jnp.concatenate(parts)), share(jnp.arange(size))
     inputs = pool.inputs[chosen]
     if inputs.dtype == jnp.uint8:
-        image_keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(keys[2], step), i))(position)
+        image_keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(augment_key, step), i))(position)
         inputs = augment(scaled(inputs), image_keys, names)
     passing = (position >= failing).astype(jnp.float32)
     return Batch(inputs, pool.labels[chosen], pool.reference[chosen], passing)

@@ -1,18 +1,28 @@
-"""Gradient descent on a span of blocks: a whole network from scratch, a whole network, or one block."""
+"""Gradient descent on some blocks of a network, each at a rate of its own: on one, on all, or on any in between."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 from jaxtyping import Array, Int
 
+from archrepair_jax.data.augment import AUGMENTATIONS
+from archrepair_jax.errors import one_of, within
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.training.batches import Pool, draw, repair_loss
+from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
+
+OPTIMIZERS = {
+    # eps_root: second-order search differentiates the step, and sqrt(v) has no derivative where a gradient is zero
+    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay, eps_root=1e-16),
+    "sgd": lambda rate, decay: optax.chain(
+        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +47,13 @@ class TuningSettings:
     preserve: float = 1.0
     augment: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        one_of("optimizer", [self.optimizer], OPTIMIZERS)
+        one_of("augment", self.augment, AUGMENTATIONS)
+        within("failing_share", self.failing_share, 0, 1)
+        for name in ("learning_rate", "weight_decay", "preserve"):
+            within(name, getattr(self, name), 0)
+
 
 class TuningState(struct.PyTreeNode):
     """What a step changes: the trained blocks' parameters and statistics, and the optimizer's state."""
@@ -47,27 +64,33 @@ class TuningState(struct.PyTreeNode):
     optimizer: optax.OptState
 
 
-OPTIMIZERS = {
-    # eps_root: second-order search differentiates the step, and sqrt(v) has no derivative where a gradient is zero
-    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay, eps_root=1e-16),
-    "sgd": lambda rate, decay: optax.chain(
-        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
-    ),
-}
+Rates = Mapping[str, float]  # which blocks learn, and by how much the learning rate is multiplied for each
 
 
-def make_optimizer(settings: TuningSettings, steps: int) -> optax.GradientTransformation:
-    """The optimizer with a cosine to zero over ``steps``, gradients clipped to norm 5 as in DARTS."""
-    rate = optax.schedules.cosine_decay_schedule(settings.learning_rate, steps)
-    descent = OPTIMIZERS[settings.optimizer](rate, settings.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(5.0), descent)
+def make_optimizer(settings: TuningSettings, steps: int, rates: Rates | None = None) -> optax.GradientTransformation:
+    """The optimizer with a cosine to zero over ``steps``, gradients clipped to norm 5 as in DARTS.
+
+    ``rates`` are those of a tree of parameters keyed by block name; without them every parameter has the settings'.
+    """
+
+    def descent(factor: float) -> optax.GradientTransformation:
+        rate = optax.schedules.cosine_decay_schedule(factor * settings.learning_rate, steps)
+        return OPTIMIZERS[settings.optimizer](rate, settings.weight_decay)
+
+    if rates is None:
+        return optax.chain(optax.clip_by_global_norm(5.0), descent(1.0))
+
+    def labels(params: Any) -> dict[str, float]:
+        return {name: rates[name] for name in params}  # a block without parameters has no entry
+
+    parts = optax.partition({factor: descent(factor) for factor in rates.values()}, labels)
+    return optax.chain(optax.clip_by_global_norm(5.0), parts)
 
 
-def start_state(network: Network, variables: Variables, span: tuple[int, int], optimizer) -> TuningState:
-    """The state before the first step of training blocks ``span[0]`` to ``span[1]`` (exclusive)."""
-    names = network.names[slice(*span)]
+def start_state(variables: Variables, rates: Rates, optimizer: optax.GradientTransformation) -> TuningState:
+    """The state before the first step of training the blocks that have a rate."""
     params, statistics = (
-        {name: variables[collection][name] for name in names if name in variables[collection]}
+        {name: own for name, own in variables[collection].items() if name in rates}
         for collection in ("params", "batch_stats")
     )
     return TuningState(jnp.int32(0), params, statistics, optimizer.init(params))
@@ -81,27 +104,39 @@ def merge(variables: Variables, state: TuningState) -> Variables:
     }
 
 
-def tuning_step(
-    network: Network, span: tuple[int, int], optimizer, settings: TuningSettings, *, train: bool
-) -> Callable[[TuningState, tuple[Variables, Pool]], tuple[TuningState, dict]]:
-    """One step of descent on the blocks of ``span``; the pool's inputs are the inputs of its first block.
+def first_block(network: Network, rates: Rates) -> int:
+    """The index of the first block that learns; what lies before it is computed once. Raises ValueError for none."""
+    return min(network.index(name) for name in rates)
 
-    The blocks after the span are frozen and in evaluation mode; ``train`` says whether normalisation inside the span
+
+def tuning_step(
+    network: Network,
+    rates: Rates,
+    optimizer: optax.GradientTransformation,
+    settings: TuningSettings,
+    *,
+    train: bool,
+) -> Callable[[TuningState, tuple[Variables, Pool]], tuple[TuningState, dict]]:
+    """One step of descent on the blocks that have a rate; the pool's inputs are those of the first of them.
+
+    The other blocks are frozen and in evaluation mode; ``train`` says whether normalisation inside those that learn
     uses the batch's statistics (a found block's original branch never does).
     """
+    first = first_block(network, rates)
 
     def step(state, data):
         variables, pool = data
         batch = draw(pool, state.step, settings.batch_size, settings.failing_share, settings.augment)
 
         def objective(params):
-            trained = merge(variables, state.replace(params=params))
-            y, statistics = network.span(trained, batch.inputs, *span, train=train)
-            logits, _ = network.span(variables, y, span[1], len(network.blocks))
-            return repair_loss(logits, batch, settings.preserve), statistics
+            trained, x, statistics = merge(variables, state.replace(params=params)), batch.inputs, {}
+            for index, name in enumerate(network.names[first:], first):
+                x, updated = network.span(trained, x, index, index + 1, train=train and name in rates)
+                statistics |= {name: updated[name] for name in updated if name in rates}
+            return repair_loss(x, batch, settings.preserve), statistics
 
-        (loss, statistics), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
-        loss, statistics, gradients = mean((loss, statistics, gradients))
+        gradient = value_and_grad(objective, len(batch.labels), has_aux=True)
+        (loss, statistics), gradients = mean(gradient(state.params))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         return TuningState(state.step + 1, params, statistics, optimizer_state), {"loss": loss}

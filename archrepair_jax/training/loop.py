@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from archrepair_jax.errors import InputError
 from archrepair_jax.training.checkpoints import Checkpoints
-from archrepair_jax.training.parallel import Devices, call_length, parallel_steps, replicate
+from archrepair_jax.training.ledger import Cost, Ledger
+from archrepair_jax.training.parallel import Devices, ParallelMap, call_length, parallel_steps, replicate
 
 SAVE_EVERY = 20.0  # seconds of work that a killed run may lose
 
@@ -36,6 +38,7 @@ class Loop:
         stopping: whether the run was asked to stop.
         folder: where checkpoints go; None keeps nothing.
         steps_per_call: so many steps at most run between two looks at progress, checkpoints and signals.
+        ledger: where all work is booked before it runs.
     """
 
     devices: Devices
@@ -43,6 +46,7 @@ class Loop:
     stopping: Callable[[], bool] = lambda: False
     folder: pathlib.Path | None = None
     steps_per_call: int = 10
+    ledger: Ledger = dataclasses.field(default_factory=Ledger)
 
     def run(
         self, name: str, step: Callable, state: Any, data: Any, *, steps: int, convolutions: bool = True
@@ -59,6 +63,7 @@ class Loop:
             Stopped: after saving, when asked to.
             Diverged: when ``metrics["loss"]`` or the state is not finite; names the step, after saving the state before
                 this call.
+            Overspent: when the ledger cannot pay for all steps; none is run.
         """
         if not steps:
             return state, []
@@ -72,6 +77,7 @@ class Loop:
             # what is left may come from calls of another length
             length = math.gcd(call_length(steps, self.steps_per_call, self.devices, convolutions), steps - done)
             call, last_save = parallel_steps(step, self.devices, length), time.monotonic()
+            self.ledger.charge(name, call.price(state, data) * steps)
             while done < steps:
                 good, (state, metrics) = state, call(state, data)
                 metrics = jax.tree.map(np.asarray, metrics)
@@ -95,6 +101,39 @@ class Loop:
             if checkpoints:
                 checkpoints.close()
         return state, history
+
+    def price(self, step: Callable, state: Any, data: Any) -> Cost:
+        """What one step costs."""
+        state, data = replicate((state, data), self.devices)  # placed otherwise, it would be traced once more to run
+        return parallel_steps(step, self.devices, 1).price(state, data)
+
+    def affords(self, step: Callable, state: Any, data: Any) -> int | None:
+        """How many such steps the ledger can pay for; None where nothing limits them."""
+        return self.ledger.affords(self.price(step, state, data))
+
+    def map(self, name: str, function: ParallelMap, constants: Any, array: Any) -> np.ndarray:
+        """``function(constants, array)``, a forward pass of every row. Raises Overspent if that cannot be paid."""
+        self.ledger.charge(name, function.price(constants, array))
+        return function(constants, array)
+
+    def call(self, name: str, step: Callable, state: Any, data: Any) -> tuple[Any, Any]:
+        """One step without progress and checkpoints. Raises Overspent if it cannot be paid."""
+        state, data = replicate((state, data), self.devices)
+        self.ledger.charge(name, self.price(step, state, data))
+        return parallel_steps(step, self.devices, 1)(state, data)
+
+
+def steps_left(loop: Loop, step: Callable, state: Any, data: Any) -> int:
+    """How many such steps the budget still pays for. Raises InputError when that is none, or has no limit."""
+    steps = loop.affords(step, state, data)
+    if not steps:
+        price = loop.price(step, state, data)
+        spent = loop.ledger.spent + loop.ledger.reserve
+        raise InputError(
+            f"the budget leaves no step to tune: {spent.sample_gradients:,} sample-gradients are spent or set aside, "
+            f"and a step takes {price.sample_gradients:,}: raise repair.budget"
+        )
+    return steps
 
 
 def not_finite(losses: np.ndarray, state: Any, done: int) -> str:

@@ -17,6 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.models.cost import count
+from archrepair_jax.training.ledger import FORWARD, Cost, metering
 
 AXIS = "batch"  # also named by the networks' batch normalisation
 
@@ -70,42 +72,74 @@ def call_length(steps: int, at_most: int, devices: Devices, convolutions: bool =
     return max(length for length in range(1, at_most + 1) if steps % length == 0)
 
 
-@functools.lru_cache(maxsize=16)
-def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
+class ParallelSteps:
     """Runs ``step(state, data) -> (state, metrics)`` ``length`` times in one call on all devices.
 
-    Returns a function of (replicated) state and data, giving the new state and the metrics stacked over the steps. The
-    same step, devices and length give the same function, compiled once. No buffers are donated: the caller may still
-    need the old state (``Loop`` keeps it when the new one is no longer finite), and beside the activations it is small.
+    Called with (replicated) state and data, it gives the new state and the metrics stacked over the steps. No buffers
+    are donated: the caller may still need the old state (``Loop`` keeps it when the new one is no longer finite), and
+    beside the activations it is small.
     """
 
-    def many(state, data, _rank):
-        if length == 1:  # even a scan of one step is a loop to the CPU's compiler: see call_length
-            state, metrics = step(state, data)
-            return state, jax.tree.map(lambda leaf: leaf[None], metrics)
-        return jax.lax.scan(lambda carry, _: step(carry, data), state, length=length)
+    def __init__(self, step: Callable, devices: Devices, length: int):
+        self.devices, self.length, self.passes = len(devices), length, 0
 
-    mapped = jax.pmap(many, AXIS, in_axes=(None, None, 0), out_axes=None, devices=list(devices))
-    ranks = np.arange(len(devices))  # pmap wants one mapped argument
-    return lambda state, data: mapped(state, data, ranks)
+        def metered(state, data):
+            with metering() as meter:
+                out = step(state, data)
+            self.passes = meter.passes
+            return out
+
+        def many(state, data, _rank):
+            if length == 1:  # even a scan of one step is a loop to the CPU's compiler: see call_length
+                state, metrics = metered(state, data)
+                return state, jax.tree.map(lambda leaf: leaf[None], metrics)
+            return jax.lax.scan(lambda carry, _: metered(carry, data), state, length=length)
+
+        mapped = jax.pmap(many, AXIS, in_axes=(None, None, 0), out_axes=None, devices=list(devices))
+        ranks = np.arange(len(devices))  # pmap wants one mapped argument
+        self._run = lambda state, data: mapped(state, data, ranks)
+        self._counts = {}
+
+    def __call__(self, state: Any, data: Any) -> tuple[Any, Any]:
+        return self._run(state, data)
+
+    def price(self, state: Any, data: Any) -> Cost:
+        """What one step costs on all devices together; it is traced for that, and not again when it runs."""
+        leaves, structure = jax.tree.flatten((state, data))
+        shapes = structure, tuple(np.shape(leaf) for leaf in leaves)
+        if shapes not in self._counts:
+            self._counts[shapes] = count(jax.make_jaxpr(self._run)(state, data).jaxpr) // self.length
+        return Cost(self.passes, self._counts[shapes]) * self.devices
 
 
-def parallel_map(function: Callable, devices: Devices, batch_size: int) -> Callable:
+@functools.lru_cache(maxsize=16)
+def parallel_steps(step: Callable, devices: Devices, length: int) -> ParallelSteps:
+    """The same step, devices and length give the same object, compiled once."""
+    return ParallelSteps(step, devices, length)
+
+
+class ParallelMap:
     """Applies ``function(constants, batch)`` to a long array, ``batch_size`` rows a call over all devices.
 
-    Returns a function of (constants, array [N, …]) giving the stacked results [N, …] as a host array; the last batch is
+    Called with constants and an array [N, …], it gives the stacked results [N, …] as a host array; the last batch is
     padded with zeros, and the padding cut off again.
     """
-    size = -(-batch_size // len(devices)) * len(devices)
-    mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=list(devices))
 
-    def apply(constants, array):
-        constants, parts = replicate(constants, devices), []
-        for start in range(0, max(len(array), 1), size):  # no rows, too, have results of some shape
-            batch = np.asarray(array[start : start + size])
-            padded = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
-            out = mapped(constants, padded.reshape(len(devices), -1, *batch.shape[1:]))
-            parts.append(np.asarray(out).reshape(size, *out.shape[2:])[: len(batch)])
+    def __init__(self, function: Callable, devices: Devices, batch_size: int):
+        self.function, self.devices = function, devices
+        self.size = -(-batch_size // len(devices)) * len(devices)
+        self._mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=list(devices))
+
+    def __call__(self, constants: Any, array: Any) -> np.ndarray:
+        constants, parts = replicate(constants, self.devices), []
+        for start in range(0, max(len(array), 1), self.size):  # no rows, too, have results of some shape
+            batch = np.asarray(array[start : start + self.size])
+            padded = np.concatenate([batch, np.zeros((self.size - len(batch), *batch.shape[1:]), batch.dtype)])
+            out = self._mapped(constants, padded.reshape(len(self.devices), -1, *batch.shape[1:]))
+            parts.append(np.asarray(out).reshape(self.size, *out.shape[2:])[: len(batch)])
         return np.concatenate(parts)
 
-    return apply
+    def price(self, constants: Any, array: Any) -> Cost:
+        """What all rows cost: a forward pass each."""
+        row = jax.ShapeDtypeStruct((1, *np.shape(array)[1:]), array.dtype)
+        return Cost(FORWARD, count(jax.make_jaxpr(self.function)(constants, row).jaxpr)) * len(array)

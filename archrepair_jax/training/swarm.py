@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from archrepair_jax.errors import within
+from archrepair_jax.keys import named
+
 
 @dataclasses.dataclass(frozen=True)
 class SwarmSettings:
@@ -36,6 +39,12 @@ class SwarmSettings:
     velocity: float = 0.1
     tolerance: float = 0.0
     patience: int = 30
+
+    def __post_init__(self):
+        for name in ("particles", "iterations", "patience"):
+            within(name, getattr(self, name), 1)
+        for name in ("inertia", "cognitive", "social", "bound", "velocity", "tolerance"):
+            within(name, getattr(self, name), 0)
 
 
 class Swarm(struct.PyTreeNode):
@@ -96,7 +105,7 @@ def minimize(
         return move(swarm, settings, jax.random.fold_in(key, swarm.iteration))
 
     shape, reach = (settings.particles, dimensions), min(settings.velocity, settings.bound)
-    step = jax.random.uniform(jax.random.fold_in(key, 0), shape, minval=-reach, maxval=reach).at[0].set(0.0)
+    step = jax.random.uniform(named(key, "start"), shape, minval=-reach, maxval=reach).at[0].set(0.0)
     unknown = jnp.full(settings.particles, jnp.inf)
     start = Swarm(step, step, step, unknown, jnp.full(settings.iterations, jnp.inf), jnp.int32(0), jnp.int32(0))
     return jax.lax.while_loop(more, advance, start)

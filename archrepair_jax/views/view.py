@@ -7,7 +7,6 @@ by ``localization.attacks``.
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt8
 
 from archrepair_jax.data.corruptions import corrupt_one, quantize
+from archrepair_jax.keys import named
 
 CHUNK = 500
 ATTACKS = ("fgsm", "pgd")
@@ -59,7 +59,7 @@ def render(images: UInt8[np.ndarray, "N H W C"], view: View, key: PRNGKeyArray) 
 
 def view_key(key: PRNGKeyArray, kind: str, severity: int) -> PRNGKeyArray:
     """The key of a kind of view at a severity."""
-    return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(kind.encode())), severity)
+    return jax.random.fold_in(named(key, kind), severity)
 
 
 def copied(

@@ -142,8 +142,11 @@ def test_config_files_that_are_not_there(complaint):
         ("training.descent.optimizer=sdg", "did you mean sgd?"),
         ("training.steps=0", "training.steps=0 is out of range: take a number of at least 1"),
         ("repair.tuning.learning_rate=nan", "repair.tuning.learning_rate=nan is out of range"),
-        ("repair.search.operations=('dens',)", "repair.search.operations cannot hold 'dens': did you mean dense?"),
-        ("repair.search.operations=('conv_1x1',)", "unknown operation 'conv_1x1' for block 'layer2'"),
+        (
+            "methods.architecture_search.operations=('dens',)",
+            "methods.architecture_search.operations cannot hold 'dens': did you mean dense?",
+        ),
+        ("methods.architecture_search.operations=('conv_1x1',)", "unknown operation 'conv_1x1' for block 'layer2'"),
         ("repair.budget=500", "repair.budget=500 leaves no step to tune: raise it above"),
         ("repair.imitation_tuning.neurons=0", "repair.imitation_tuning.neurons=0 is out of range"),
         ("repair.imitation_retraining.behaviour=output", "did you mean outputs?"),

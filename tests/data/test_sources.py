@@ -1,5 +1,7 @@
 """What the sources give, and the one line that they answer to bad input with."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -173,7 +175,7 @@ def labelled(value):
         (dict(x_train=np.moveaxis(COLOUR[:120], 3, 1)), "move its channels last"),
         (dict(x_train=GREY[:120].astype(int)), "x_train of"),
         (dict(x_train=GREY[:120].astype(int)), "is int64: save images as uint8"),
-        (dict(x_train=np.array(["a", None])), "Object arrays cannot be loaded"),
+        (dict(x_train=np.array(["a", None])), "holds Python objects (x_train)"),
         (dict(x_train=GREY[:120] * 1.0), "ranges over 0..240"),
         (dict(x_train=GREY[:120] * 1.0), "divide by 255"),
         (dict(x_train=flawed(np.nan)), "holds NaN"),
@@ -204,14 +206,16 @@ def test_a_truncated_file_is_refused(npz, size, tmp_path):
     settings = npz(**arrays())
     whole = (tmp_path / "set.npz").read_bytes()
     (tmp_path / "set.npz").write_bytes(whole[:size])
-    assert "truncated or no numpy file" in refusal(settings)
+    assert "damaged or no .npz" in refusal(settings)
 
 
 def test_other_files_are_refused(tmp_path):
     np.save(tmp_path / "single.npy", GREY)
-    assert "single array" in refusal(DataSettings("npz", str(tmp_path / "single.npy")))
+    assert "damaged or no .npz archive of arrays; save it again with np.savez" in refusal(
+        DataSettings("npz", str(tmp_path / "single.npy"))
+    )
     (tmp_path / "notes.npz").write_text("not an archive")
-    assert "no numpy file" in refusal(DataSettings("npz", str(tmp_path / "notes.npz")))
+    assert "damaged or no .npz" in refusal(DataSettings("npz", str(tmp_path / "notes.npz")))
     assert "Is a directory" in refusal(DataSettings("npz", str(tmp_path)))
 
 
@@ -295,6 +299,29 @@ def test_an_unreadable_image_is_named(folder):
         bad.write_bytes(content)
         message = refusal(DataSettings("folder", str(root)))
         assert f"cannot read the image {bad}" in message and "replace or remove it" in message
+
+
+def test_other_kinds_of_files_are_not_opened_under_the_suffix_of_an_image(folder):
+    root = folder("train", "test")
+    Image.fromarray(COLOUR[0]).save(root / "train/digit 1/drawing.eps")
+    (root / "train/digit 1/drawing.eps").rename(root / "train/digit 1/drawing.png")
+    assert "drawing.png (cannot identify image file" in refusal(DataSettings("folder", str(root)))
+
+
+def test_small_files_of_large_images_are_refused_before_they_are_decoded(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (9000, 9000)).save(tmp_path / name / "1.png")
+        for number in (2, 3):
+            (tmp_path / name / f"{number}.png").hardlink_to(tmp_path / name / "1.png")
+    tracemalloc.start()
+    try:
+        assert "would take 463 MiB of memory" in refusal(DataSettings("folder", str(tmp_path)))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    Image.new("1", (9500, 9500)).save(tmp_path / "one/1.png")
+    assert "cannot read the image" in refusal(DataSettings("folder", str(tmp_path)))
 
 
 def test_deep_images_are_refused(folder):

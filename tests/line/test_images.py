@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_is_named(program, tmp_path, monkeypatch, capsys):
     shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
     (tmp_path / "stages/train.json").unlink()
     folder = tmp_path / "checkpoints/training"
-    for file in folder.glob("*/state/**/d/*"):
+    for file in folder.glob("*/*/state.msgpack"):
         file.write_bytes(file.read_bytes()[:10])
     assert again(monkeypatch, tmp_path) == 2
     said = f"archrepair-jax: {folder} is damaged: delete it, and its stage starts again from the beginning\n"

@@ -16,6 +16,7 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.line.saving import Classifier, save
 from archrepair_jax.line.settings import from_config
 from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.groups import regroup
 from archrepair_jax.repair.architecture import install
 from archrepair_jax.repair.imitation.tuning import fold
 from archrepair_jax.search.cell import make_space, random_genotype
@@ -68,6 +69,18 @@ def test_the_loaded_network_is_the_saved_one(repaired, tmp_path):
     assert loaded.network == repaired.network and loaded.class_names == NAMES
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded.variables, repaired.variables))
     np.testing.assert_allclose(loaded(images() / np.float32(255)), loaded(images()), atol=1e-4)
+
+
+def test_a_group_is_found_again(tmp_path):
+    model = ModelSettings("resnet8", widths=(4, 8, 8), groups=("stem+stage1", "stage2+stage3"))
+    network, block = regroup(build(model, (8, 8, 1), len(NAMES)), {}, model.groups)[0], "stage2+stage3"
+    genotype = random_genotype(make_space(network, random_variables(network), block, 1, ()), jax.random.key(3))
+    network = install(network, block, genotype)
+    variables = random_variables(network, seed=1)
+    save(tmp_path, network, variables, model, NAMES, {"block": block, "genotype": genotype.as_json()})
+    loaded = archrepair_jax.load(tmp_path)
+    assert loaded.network == network and loaded.network.names == ("input", "stem+stage1", block, "head")
+    np.testing.assert_array_equal(loaded(images()), Classifier(network, variables, NAMES)(images()))
 
 
 def test_a_run_keeps_the_network_that_its_report_is_about(program):

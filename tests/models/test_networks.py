@@ -45,6 +45,15 @@ def test_every_network_gives_logits_from_uniquely_named_blocks(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "affine"), [("mlp", ["layer1", "layer2", "head"]), ("resnet20", ["head"]), ("densenet121", [])]
+)
+def test_blocks_say_what_can_be_done_with_them(name, affine):
+    blocks = build(ModelSettings(name), (32, 32, 3), 7).blocks
+    assert [name for name, module in blocks if module.affine] == affine
+    assert [name for name, module in blocks if not module.has_branch] == ["input"]
+
+
+@pytest.mark.parametrize(
     ("name", "blocks"),
     [("resnet20", 9), ("resnet32", 15), ("resnet56", 27), ("resnet18", 8), ("resnet101", 33), ("densenet121", 58)],
 )

@@ -1,6 +1,7 @@
 """VNN-LIB: the ten ACAS Xu properties against their published meaning, formulas at random, and malformed lines."""
 
 import math
+import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.regions import vnnlib
 from archrepair_jax.regions.properties import margin
 from archrepair_jax.regions.vnnlib import LIMIT, read_vnnlib
 
@@ -180,6 +182,7 @@ def test_many_inputs_before_and_after_a_choice(parse):
         (2, "(declare-const X_0 Int)", "expected .declare-const X_i Real"),
         (2, "(declare-const Z_0 Real)", "expected .declare-const X_i Real"),
         (2, "(declare-const X_00 Real)", "expected .declare-const X_i Real"),
+        (2, f"(declare-const X_{'1' * 5000} Real)", "expected .declare-const X_i Real"),
         (2, "(declare-const)", "expected .declare-const X_i Real"),
         (2, "(set-logic QF_LRA)", "expected .declare-const NAME Real. or .assert FORMULA., found 'set-logic'"),
         (3, "(declare-const X_2 Real)", "expected the network's 2 inputs, X_0 to X_1, found X_2"),
@@ -249,6 +252,44 @@ def test_a_normal_form_that_explodes_is_refused(parse):
         parse(f"{SMALL}(assert (and {choice * doublings}))")
     with pytest.raises(InputError, match="line 13: expected at most 10000 alternatives, found 10001"):
         parse(f"{SMALL}(assert (or {'(<= Y_0 1)' * (LIMIT + 1)}))")
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        "(and (<= Y_1 1) " * 300 + "(or" + " (<= Y_0 1)" * 1000 + ")" * 301,
+        "(or (<= Y_1 1) " * 300 + "(or" + " (<= Y_0 1)" * 1000 + ")" * 301,
+        "(and (<= Y_0 1) " * 1000 + "(<= Y_0 1)" + ")" * 1000,
+        "(<= 0" + " (+ Y_1" * 30_000 + " Y_0" + ")" * 30_001,
+    ],
+)
+def test_nesting_that_multiplies_the_work_is_refused(parse, monkeypatch, nested):
+    monkeypatch.setattr(vnnlib, "WORK", 50_000)
+    with pytest.raises(InputError, match="line 13: expected a file that is shorter when it is written out"):
+        parse(f"{SMALL}(assert {nested})")
+
+
+def test_nesting_of_one_formula_is_no_work(parse):
+    prop = parse(f"{SMALL}(assert {'(and ' * 3000}(or{' (<= Y_0 1)' * LIMIT}){')' * 3000})")
+    assert prop.matrix.shape == (1, LIMIT, 2, 2)
+
+
+def test_memory_grows_with_the_file_alone(parse):
+    """Whatever the number of inputs: 4,000 of these comparisons as boxes of two arrays would take 50 MB."""
+    declared = "".join(f"(declare-const {name} Real)\n" for name in [*(f"X_{i}" for i in range(784)), "Y_0"])
+    boxes = "".join(f"(assert (<= X_{i % 784} 1))(assert (<= 0 X_{i % 784}))" for i in range(2000))
+    tracemalloc.start()
+    try:
+        parse(f"{declared}{boxes}(assert (<= Y_0 1))", inputs=784, outputs=1)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_regions_of_very_different_sizes_are_refused_before_they_are_filled_up(parse):
+    boxes = "".join(f"(and (<= X_0 0.{i:04}) (<= Y_0 1))" for i in range(1, 5000))
+    with pytest.raises(InputError, match="line 13: expected regions that fit in 16777216 numbers"):
+        parse(f"{SMALL}(assert (or {boxes} {'(<= Y_0 1)' * 5000}))")
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -23,6 +23,5 @@ def problem() -> Problem:
         labels[::5] = (labels[::5] + 1) % network.num_classes
         return Examples(images, np.tile(labels, 2), logits, (CLEAN, View("gaussian_noise", 3)))
 
-    return Problem(
-        network, variables, "layer2", *(examples(n, s) for s, n in enumerate((32, 20, 20))), jax.random.key(0)
-    )
+    parts = {"train": examples(32, 0), "validation": examples(20, 1), "guard": examples(20, 2)}
+    return Problem(network, variables, "layer2", parts.__getitem__, jax.random.key(0))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from archrepair_jax.repair import guard
-from archrepair_jax.repair.guard import at_fraction, guarded
+from archrepair_jax.repair.guard import accept
 from archrepair_jax.repair.problem import Examples, Problem, Repair
 from archrepair_jax.repair.settings import GuardSettings
+from archrepair_jax.repair.verdict import at_fraction, taken
 from archrepair_jax.views.view import CLEAN, View
 
 IMAGES = 10
@@ -38,32 +39,33 @@ def judged(monkeypatch):
     """Runs the guard on a repair that does at each fraction what it is told."""
 
     def run(outcomes: dict[float, np.ndarray], *, way_back: bool = True, settings: GuardSettings = SETTINGS):
-        monkeypatch.setattr(
-            guard, "logits", lambda network, variables, *_: scores(outcomes[float(variables["params"])])
-        )
+        told = lambda problem, repair, fraction, loop: outcomes[fraction]  # noqa: E731
+        monkeypatch.setattr(guard, "predictions_right", told)
         views = (CLEAN, View("gaussian_noise", 3))
         examples = Examples(np.zeros((20, 1)), np.ones(20, np.int32), scores(before()), views)
-        problem = Problem("original", {"params": np.float32(-1)}, "block", None, None, examples, None)
+        problem = Problem(None, {"params": np.float32(-1)}, "block", lambda part: examples, None)
         start = {"params": np.float32(0)} if way_back else None
-        repair = Repair("repaired", {"params": np.float32(1)}, start, 64, {"genotype": {"nodes": 2}, "more": 1})
-        return guarded(problem, repair, settings, ())
+        repair = Repair(("edit",), {"params": np.float32(1)}, start)
+        verdict = accept(problem, repair, settings, None)
+        edits, variables = taken(problem.variables, repair, verdict)
+        return verdict, edits, variables["params"]
 
     return run
 
 
 def test_a_repair_that_fixes_more_than_it_breaks_is_taken_whole(judged):
     whole = after(noisy_fixed=5, noisy_broken=1)
-    repair, verdict = judged({1.0: whole, 0.75: after(noisy_fixed=3), 0.5: after(noisy_fixed=2), 0.25: before()})
-    assert (repair.network, repair.variables["params"], repair.sample_gradients) == ("repaired", 1, 64)
-    assert repair.details == {"genotype": {"nodes": 2}, "more": 1}
-    assert verdict["candidates"][0] == {"fraction": 1.0, "fixed": 5, "broken": 1, "clean_after": 1.0}
-    told = {name: verdict[name] for name in ("decision", "fraction", "fixed", "broken", "clean_before", "clean_after")}
-    assert told == dict(decision="repaired", fraction=1.0, fixed=5, broken=1, clean_before=1.0, clean_after=1.0)
-    assert [trial["fraction"] for trial in verdict["candidates"]] == [1.0, 0.75, 0.5, 0.25]
+    outcomes = {1.0: whole, 0.75: after(noisy_fixed=3), 0.5: after(noisy_fixed=2), 0.25: before()}
+    verdict, edits, params = judged(outcomes)
+    assert (verdict.decision, verdict.fraction, edits, params) == ("repaired", 1.0, ("edit",), 1)
+    *trials, clean_before = (verdict.evidence[name] for name in ("candidates", "clean_before"))
+    assert trials[0][0] == {"fraction": 1.0, "fixed": 5, "broken": 1, "clean_after": 1.0}
+    assert clean_before == 1.0 and [trial["fraction"] for trial in trials[0]] == [1.0, 0.75, 0.5, 0.25]
+    assert verdict.counterexamples is None
 
 
 def test_a_part_of_the_way_is_taken_where_it_is_better(judged):
-    repair, verdict = judged(
+    verdict, edits, params = judged(
         {
             1.0: after(noisy_fixed=5, noisy_broken=3),
             0.75: before(),
@@ -71,39 +73,36 @@ def test_a_part_of_the_way_is_taken_where_it_is_better(judged):
             0.25: after(noisy_fixed=1),
         }
     )
-    assert (verdict["decision"], verdict["fraction"], repair.variables["params"]) == ("interpolated", 0.5, 0.5)
-    assert repair.network == "repaired"
+    assert (verdict.decision, verdict.fraction, edits, params) == ("interpolated", 0.5, ("edit",), 0.5)
 
 
 def test_of_equally_good_parts_the_longest_is_taken(judged):
-    _, verdict = judged({f: after(noisy_fixed=2) for f in SETTINGS.fractions})
-    assert verdict["fraction"] == 1.0
+    verdict, *_ = judged({f: after(noisy_fixed=2) for f in SETTINGS.fractions})
+    assert verdict.fraction == 1.0
 
 
 def test_a_repair_that_breaks_as_much_as_it_fixes_leaves_the_original_untouched(judged):
-    repair, verdict = judged({f: after(noisy_fixed=2, noisy_broken=2) for f in SETTINGS.fractions})
-    assert (repair.network, repair.variables["params"], repair.sample_gradients) == ("original", -1, 64)
-    assert repair.details == {"rejected_genotype": {"nodes": 2}, "more": 1}
-    told = {name: verdict[name] for name in ("decision", "fraction", "fixed", "broken", "clean_before", "clean_after")}
-    assert told == dict(decision="unchanged", fraction=0.0, fixed=0, broken=0, clean_before=1.0, clean_after=1.0)
+    verdict, edits, params = judged({f: after(noisy_fixed=2, noisy_broken=2) for f in SETTINGS.fractions})
+    assert (verdict.decision, verdict.fraction, edits, params) == ("unchanged", 0.0, (), -1)
+    assert (verdict.evidence["fixed"], verdict.evidence["broken"], verdict.evidence["clean_after"]) == (0, 0, 1.0)
 
 
 @pytest.mark.parametrize(("drop", "decision"), [(0.1, "unchanged"), (0.2, "repaired"), (1.0, "repaired")])
 def test_clean_accuracy_may_drop_by_so_much_and_no_more(judged, drop, decision):
     costly = {f: after(clean_broken=2, noisy_fixed=6) for f in SETTINGS.fractions}
-    assert judged(costly, settings=dataclasses.replace(SETTINGS, clean_drop=drop))[1]["decision"] == decision
+    assert judged(costly, settings=dataclasses.replace(SETTINGS, clean_drop=drop))[0].decision == decision
 
 
 def test_without_a_way_back_it_is_all_or_nothing(judged):
-    _, verdict = judged({1.0: after(noisy_fixed=3)}, way_back=False)
-    assert (verdict["decision"], len(verdict["candidates"])) == ("repaired", 1)
-    repair, verdict = judged({1.0: after(noisy_broken=3)}, way_back=False)
-    assert (verdict["decision"], repair.network) == ("unchanged", "original")
+    verdict, *_ = judged({1.0: after(noisy_fixed=3)}, way_back=False)
+    assert (verdict.decision, len(verdict.evidence["candidates"])) == ("repaired", 1)
+    verdict, edits, _ = judged({1.0: after(noisy_broken=3)}, way_back=False)
+    assert (verdict.decision, edits) == ("unchanged", ())
 
 
 def test_the_line_from_the_original_to_the_repair():
     start, end = {"params": {"w": np.array([0.0, 2.0])}}, {"params": {"w": np.array([1.0, 0.0])}}
-    repair = Repair(None, end, start, 0)
+    repair = Repair((), end, start)
     assert at_fraction(repair, 1.0) is end
     np.testing.assert_allclose(at_fraction(repair, 0.25)["params"]["w"], [0.25, 1.5])
     np.testing.assert_array_equal(at_fraction(repair, 0.0)["params"]["w"], [0.0, 2.0])

@@ -9,66 +9,72 @@ import chex
 import jax
 import numpy as np
 import pytest
+import tiny_networks
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import block_variables
-from archrepair_jax.repair import METHODS, architecture
-from archrepair_jax.repair.architecture import install, put, recalibrate, search_cost, tune_found
-from archrepair_jax.repair.guard import at_fraction
-from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
-from archrepair_jax.repair.problem import block_pools, logits
-from archrepair_jax.repair.settings import RepairSettings
-from archrepair_jax.search import selection
+from archrepair_jax.repair import METHODS
+from archrepair_jax.repair.architecture import Recalibration, put, search_passes, tune_found
+from archrepair_jax.repair.edits import Replaced, apply, from_json, to_json
+from archrepair_jax.repair.imitation import methods as imitation
+from archrepair_jax.repair.method import Plan
+from archrepair_jax.repair.problem import logits, pool
+from archrepair_jax.repair.settings import RepairSettings, SpaceSettings
+from archrepair_jax.repair.verdict import at_fraction
 from archrepair_jax.search.bilevel import SearchSettings
-from archrepair_jax.search.cell import Genotype, Space, genotype_from_json, make_space, random_genotype
+from archrepair_jax.search.cell import Genotype, Space, make_space, random_genotype
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.batches import draw
-from archrepair_jax.training.descent import TuningSettings
+from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.ledger import Ledger, Overspent
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import AXIS, choose_devices, parallel_steps
 from archrepair_jax.training.swarm import SwarmSettings
 
 ONE = choose_devices(1)
-SEARCH = SearchSettings(
-    operations=("dense", "gated_dense"), warmup_steps=4, steps=5, projection_steps=2, selection_examples=16
-)
+SPACE = SpaceSettings(operations=("dense", "gated_dense"))
 SETTINGS = RepairSettings(
     budget=520,
     recalibration_batches=3,
-    search=SEARCH,
+    space=SPACE,
     tuning=TuningSettings(batch_size=8, learning_rate=0.01),
-    imitation_tuning=ImitationTuningSettings(chunk=16, swarm=SwarmSettings(particles=4, iterations=9)),
 )
+SEARCH = SearchSettings(warmup_steps=4, steps=5, projection_steps=2, selection_examples=16)
+SWARM = SwarmSettings(particles=4, iterations=9)
+OWN = {name: method.settings() for name, method in METHODS.items() if method.scope != "region"} | {
+    "architecture_search": SEARCH,
+    "imitation_tuning": imitation.TuningSettings(chunk=16, swarm=SWARM),
+}
+
+
+def loop_of(budget: int = SETTINGS.budget, multiply_adds: int = 0, **more) -> Loop:
+    return Loop(ONE, ledger=Ledger(budget, multiply_adds), **more)
 
 
 @pytest.fixture(scope="module")
-def traced_once():
-    """Every step of every loop, wrapped so that a second trace of the same step fails the test."""
-    chex.clear_trace_counter()
-    names = []
+def repairs(problem):
+    """Each method's repair, the steps its loops did, the steps that were traced, and its ledger.
+
+    A second trace of the same step fails.
+    """
+    traced, done = [], {}
 
     @functools.cache
     def counted(step):
-        names.append(step.__name__)
+        traced.append(step.__name__)
         return chex.assert_max_traces(step, n=1)
 
-    with pytest.MonkeyPatch.context() as patch:
-        for room in (loops, selection, architecture):
-            patch.setattr(room, "parallel_steps", lambda step, *rest: parallel_steps(counted(step), *rest))
-        yield names
-
-
-@pytest.fixture(scope="module")
-def repairs(problem, traced_once):
-    """Each method's repair, the steps its loops did, and the steps that were compiled."""
-    done = {}
-    for name, method in METHODS.items():
+    for name in OWN:
         steps = {}
-        loop = Loop(ONE, report=lambda loop, step, *_, steps=steps: steps.update({loop: step}))
-        traced_once.clear()
+        loop = loop_of(report=lambda loop, step, *_, steps=steps: steps.update({loop: step}))
+        traced.clear()
         chex.clear_trace_counter()
-        done[name] = method(problem, SETTINGS, jax.random.key(0), loop), steps, list(traced_once)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loops, "parallel_steps", lambda step, *rest: parallel_steps(counted(step), *rest))
+            repair = METHODS[name].run(problem, SETTINGS, OWN[name], jax.random.key(0), loop)
+        done[name] = repair, steps, list(traced), loop.ledger
     return done
 
 
@@ -83,34 +89,90 @@ def differing(problem, repair) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OWN)
 def test_a_method_spends_its_budget_to_within_one_batch(repairs, method):
-    repair, _, _ = repairs[method]
-    assert SETTINGS.budget - SETTINGS.tuning.batch_size < repair.sample_gradients <= SETTINGS.budget
+    _, _, _, ledger = repairs[method]
+    batch = 3 * SETTINGS.tuning.batch_size
+    assert ledger.limit.passes - max(batch, 4 * 9 + 2) < ledger.spent.passes <= ledger.limit.passes
 
 
-def test_what_is_counted_is_what_was_done(repairs):
-    batch = SETTINGS.tuning.batch_size
+def test_what_is_booked_is_what_was_done(repairs):
+    batch, train, validation = SETTINGS.tuning.batch_size, 64, 40  # the last two are two views each
+    spent = {method: ledger.spent.passes for method, (_, _, _, ledger) in repairs.items()}
+    steps = {method: steps for method, (_, steps, _, _) in repairs.items()}
     for method in ("fine_tune_block", "fine_tune_network", "random_architecture"):
-        repair, steps, _ = repairs[method]
-        assert list(steps) == ["tuning"]
-        assert repair.sample_gradients == steps["tuning"] * batch
-    repair, steps, _ = repairs["imitation_retraining"]
-    assert steps == {"imitation": repair.sample_gradients / batch}
-    assert repairs["imitation_tuning"][0].sample_gradients == 43 * 4 * 9 / 3  # examples, particles, iterations, passes
-    repair, steps, _ = repairs["architecture_search"]
-    assert list(steps) == ["warmup", "search", "projection0", "projection1", "projection2", "tuning"]
-    judged = SEARCH.selection_examples * sum(map(len, repair.details["selection"].values()))
-    passes = sum(steps.values()) + steps["search"]  # a bilevel step learns alphas and weights
-    assert repair.sample_gradients == passes * batch + judged
+        assert list(steps[method]) == ["tuning"]
+    assert spent["fine_tune_network"] == 3 * batch * steps["fine_tune_network"]["tuning"]
+    assert spent["fine_tune_block"] == train + 3 * batch * steps["fine_tune_block"]["tuning"]
+    statistics = SETTINGS.recalibration_batches * batch
+    assert spent["random_architecture"] == train + statistics + 3 * batch * steps["random_architecture"]["tuning"]
+    assert spent["imitation_retraining"] == train + 3 * batch * steps["imitation_retraining"]["imitation"]
+    assert spent["imitation_tuning"] == 41 * (4 * 9 + 2)  # examples, and what each costs
+    repair, done, _, _ = repairs["architecture_search"]
+    assert list(done) == ["warmup", "search", "projection0", "projection1", "projection2", "tuning"]
+    judged = SEARCH.selection_examples * sum(map(len, repair.trace["selection"].values()))
+    gradients = sum(done.values()) + done["search"]  # a bilevel step learns alphas and weights
+    assert spent["architecture_search"] == train + validation + 3 * batch * gradients + judged + statistics
+
+
+def test_multiply_adds_are_what_a_count_by_hand_says(problem):
+    """Of layers so wide that products of single elements, in losses and activations, do not matter.
+
+    A gradient of a layer's weights costs what the layer does, and so does the one for its input, which the first layer
+    that learns needs none of.
+    """
+    model = ModelSettings("mlp", widths=(256, 128))
+    network = build(model, (4, 4, 1), 4)
+    wide = dataclasses.replace(problem, network=network, variables=tiny_networks.random_variables(network), pools={})
+    layers, batch, seen = {"layer1": 16 * 256, "layer2": 256 * 128, "head": 128 * 4}, SETTINGS.tuning.batch_size, {}
+
+    def spent(method: str) -> int:
+        loop = loop_of(report=lambda loop, step, *_: seen.update({loop: step}))
+        METHODS[method].run(wide, SETTINGS, OWN[method], jax.random.key(0), loop)
+        return loop.ledger.spent.multiply_adds
+
+    everything = spent("fine_tune_network")
+    whole = 3 * sum(layers.values()) - layers["layer1"]
+    assert everything == pytest.approx(batch * whole * seen["tuning"], rel=0.05)
+    one = spent("fine_tune_block")
+    block = 2 * layers["layer2"] + 2 * layers["head"]  # the frozen head: forward, and for its input
+    assert one == pytest.approx(64 * layers["layer1"] + batch * block * seen["tuning"], rel=0.05)
+    assert spent("imitation_tuning") == 41 * (4 * 9 + 2) * sum(layers.values())
+
+
+def test_multiply_adds_are_what_the_compiler_says():
+    """Where its count is honest: it tells twice as many operations as inner products multiply and add."""
+    network = build(ModelSettings("mlp", widths=(256, 128)), (4, 4, 1), 4)
+    variables = tiny_networks.random_variables(network)
+    rates = dict.fromkeys(network.names, 1.0)
+    optimizer = make_optimizer(SETTINGS.tuning, 4, rates)
+    step = tuning_step(network, rates, optimizer, dataclasses.replace(SETTINGS.tuning, batch_size=64), train=False)
+    state, data = (
+        start_state(variables, rates, optimizer),
+        (variables, tiny_networks.image_pool(network, variables, 64)),
+    )
+    lowered = jax.pmap(lambda _: step(state, data), AXIS).lower(np.zeros(1))
+    operations = lowered.compile().cost_analysis()["flops"]
+    optimizing = 12 * sum(leaf.size for leaf in jax.tree.leaves(state.params))  # elementwise, of every parameter
+    assert loop_of().price(step, state, data).multiply_adds == pytest.approx((operations - optimizing) / 2, rel=0.05)
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_multiply_adds_end_a_method_too(repairs, problem, method):
+    _, _, _, ledger = repairs[method]
+    half = loop_of(multiply_adds=round(0.8 * ledger.spent.multiply_adds))
+    METHODS[method].run(problem, SETTINGS, OWN[method], jax.random.key(0), half)
+    assert half.ledger.spent.multiply_adds <= half.ledger.limit.multiply_adds
+    assert half.ledger.spent.passes < ledger.spent.passes
 
 
 def test_every_step_is_traced_once_a_run(repairs):
-    steps = {method: collections.Counter(names) for method, (_, _, names) in repairs.items()}
-    assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 2}
-    assert steps["random_architecture"] == {"step": 2}  # tuning and recalibration
+    """Descents twice: how many steps the budget pays for, which decides the learning rates, is asked of one step."""
+    steps = {method: collections.Counter(names) for method, (_, _, names, _) in repairs.items()}
+    assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 3}
+    assert steps["random_architecture"] == {"step": 3}  # the third is of the statistics
     for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
-        assert steps[method] == {"step": 1}
+        assert steps[method] == {"step": 2}
 
 
 def test_a_second_trace_would_be_noticed(problem):
@@ -122,23 +184,24 @@ def test_a_second_trace_would_be_noticed(problem):
 
 
 def test_a_method_changes_what_it_says(repairs, problem):
-    changed = {method: differing(problem, repair) for method, (repair, _, _) in repairs.items()}
+    changed = {method: differing(problem, repair) for method, (repair, *_) in repairs.items()}
     assert changed.pop("fine_tune_network") == changed.pop("imitation_retraining") == {"layer1", "layer2", "head"}
     assert changed.pop("imitation_tuning") == {"layer2", "head"}  # which took in the factors on what feeds them
     assert set(map(frozenset, changed.values())) == {frozenset({"layer2"})}
     for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
-        assert repairs[method][0].network is problem.network
+        assert repairs[method][0].edits == ()
 
 
 def test_every_repair_begins_at_the_original(repairs, problem):
     images = problem.guard.images
-    for method, (repair, _, _) in repairs.items():
+    for method, (repair, *_) in repairs.items():
         if repair.start is None:
             assert ORIGINAL not in repair.variables["params"]["layer2"]
             continue
-        scores = logits(repair.network, at_fraction(repair, 0.0), images, ONE)
+        network = apply(problem.network, repair.edits)
+        scores = logits(network, at_fraction(repair, 0.0), images, ONE)
         np.testing.assert_allclose(scores, problem.guard.logits, rtol=1e-5, atol=1e-5, err_msg=method)
-        assert np.abs(logits(repair.network, repair.variables, images, ONE) - scores).max() > 1e-3
+        assert np.abs(logits(network, repair.variables, images, ONE) - scores).max() > 1e-3
 
 
 def test_the_problem_is_left_as_it_was(repairs, problem):
@@ -147,10 +210,11 @@ def test_the_problem_is_left_as_it_was(repairs, problem):
 
 
 def test_a_search_tells_what_it_found_in_json(repairs, problem):
-    repair, _, _ = repairs["architecture_search"]
-    details = json.loads(json.dumps(repair.details, sort_keys=True))
-    genotype = genotype_from_json(details["genotype"])
-    assert install(problem.network, "layer2", genotype) == repair.network
+    repair, *_ = repairs["architecture_search"]
+    details = json.loads(json.dumps(repair.trace, sort_keys=True))
+    assert from_json(json.loads(json.dumps(to_json(repair.edits)))) == repair.edits
+    (edit,) = repair.edits
+    assert edit.block == "layer2"
     assert [entry["step"] for entry in details["alphas"]] == [0, 1, 2, 3, 4, 5]
     first, last = details["alphas"][0]["edges"], details["alphas"][-1]["edges"]
     assert {edge: len(names) for edge, names in details["operations"].items()} == {"0->1": 2, "0->2": 3, "1->2": 2}
@@ -158,45 +222,37 @@ def test_a_search_tells_what_it_found_in_json(repairs, problem):
         np.testing.assert_allclose(first[edge], 1 / len(names), rtol=1e-6)  # even before the search
         assert sum(last[edge]) == pytest.approx(1, rel=1e-5)
     assert first != last
-    genotype = genotype_from_json(repairs["random_architecture"][0].details["genotype"])
+    genotype = repairs["random_architecture"][0].edits[0].genotype
     assert dict(genotype)[genotype.space.direct] == ORIGINAL
 
 
-def test_a_budget_too_small_is_refused_before_any_work(problem):
-    def refuse(*_):
-        raise AssertionError("work was done")
-
-    loop = Loop(ONE, report=refuse)
-    space = Space(1, SEARCH.operations, 8, 1)
-    for method, budget, need in (
-        ("architecture_search", 100, search_cost(SEARCH, space, 8) + 8),
-        ("fine_tune_block", 7, 8),
-        ("fine_tune_network", 7, 8),
-        ("imitation_retraining", 7, 8),
-        ("random_architecture", 7, 8),
-    ):
-        with pytest.raises(InputError, match=f"repair.budget={budget} leaves no step .* {need}"):
-            METHODS[method](problem, dataclasses.replace(SETTINGS, budget=budget), jax.random.key(0), loop)
-
-    with pytest.raises(InputError, match="repair.budget=23 is too small .*: raise it to 24 or more"):
-        METHODS["imitation_tuning"](problem, dataclasses.replace(SETTINGS, budget=23), jax.random.key(0), loop)
+@pytest.mark.parametrize("method", OWN)
+def test_the_least_that_a_method_says_is_what_it_needs(problem, method):
+    plan = Plan(SETTINGS, OWN[method], problem.network, "layer2", ONE, {"train": 64, "validation": 40, "guard": 40})
+    least = METHODS[method].least(plan)
+    assert METHODS[method].check(plan) is None
+    loop = loop_of(-(-least // 3))
+    METHODS[method].run(problem, SETTINGS, OWN[method], jax.random.key(0), loop)
+    assert least <= loop.ledger.spent.passes <= loop.ledger.limit.passes
+    with pytest.raises((InputError, Overspent)):
+        METHODS[method].run(problem, SETTINGS, OWN[method], jax.random.key(0), loop_of((least - 3) // 3))
 
 
-def test_the_cost_of_a_search_by_hand():
+def test_the_passes_of_a_search_by_hand():
     space = Space(1, ("dense", "gated_dense"), 8, 1)  # three edges with 2, 3 and 2 candidates
     by_alpha = dataclasses.replace(SEARCH, selection="alpha")
-    assert search_cost(by_alpha, space, 8) == (4 + 2 * 5) * 8
-    assert search_cost(dataclasses.replace(by_alpha, order=2), space, 8) == (4 + 4 * 5) * 8
-    assert search_cost(SEARCH, space, 8) == (4 + 2 * 5 + 3 * 2) * 8 + 7 * 16
+    assert search_passes(by_alpha, space, 8) == 3 * (4 + 2 * 5) * 8
+    assert search_passes(dataclasses.replace(by_alpha, order=2), space, 8) == 3 * (4 + 4 * 5) * 8
+    assert search_passes(SEARCH, space, 8) == 3 * (4 + 2 * 5 + 3 * 2) * 8 + 7 * 16
 
 
 def test_recalibration_measures_new_operations_over_train_batches(problem):
-    train, _ = block_pools(problem, ONE)
+    train = pool(problem, "train", "layer2", Loop(ONE))
     space = make_space(problem.network, problem.variables, "layer2", 0, ("dense",))
-    network = install(problem.network, "layer2", Genotype(space, ("dense",)))
+    network = Replaced("layer2", Genotype(space, ("dense",))).apply(problem.network)
     fresh = block_variables(network.init(jax.random.key(0)), "layer2")
     variables = put(problem.variables, "layer2", fresh)
-    after = recalibrate(network, variables, "layer2", train, SETTINGS, Loop(ONE))
+    after = Recalibration(network, variables, "layer2", SETTINGS).measure(variables, train, Loop(ONE))
     assert jax.tree.all(jax.tree.map(np.array_equal, after["params"], variables["params"]))
     batches = [
         jax.vmap(lambda _, i=i: draw(train, i, 8, SETTINGS.tuning.failing_share), axis_name=AXIS)(np.zeros(1)).inputs[0]
@@ -210,14 +266,12 @@ def test_recalibration_measures_new_operations_over_train_batches(problem):
 
 def test_a_search_that_keeps_the_original_alone_still_gives_a_repair(problem):
     """A layer of vectors has no statistics, and a block that is the original alone brings none."""
-    train, _ = block_pools(problem, ONE)
+    train = pool(problem, "train", "layer2", Loop(ONE))
     space = make_space(problem.network, problem.variables, "layer2", 0, ("dense",))
     genotype = random_genotype(space, jax.random.key(0))
     assert genotype.choices == (ORIGINAL,)
-    network = install(problem.network, "layer2", genotype)
     own = {"params": {ORIGINAL: problem.variables["params"]["layer2"]}}
-    settings = dataclasses.replace(SETTINGS, budget=24)
     variables = put(problem.variables, "layer2", own)
-    repair = tune_found(problem, network, variables, genotype, train, 0, settings, Loop(ONE))
-    scores = logits(network, at_fraction(repair, 0.0), problem.guard.images, ONE)
+    repair = tune_found(problem, variables, genotype, train, SETTINGS, loop_of(24))
+    scores = logits(apply(problem.network, repair.edits), at_fraction(repair, 0.0), problem.guard.images, ONE)
     np.testing.assert_allclose(scores, problem.guard.logits, rtol=1e-5, atol=1e-5)

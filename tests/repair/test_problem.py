@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from archrepair_jax.repair.problem import EVALUATION_BATCH, block_inputs, block_pools, image_pool, logits, prefix_map
+from archrepair_jax.repair.problem import EVALUATION_BATCH, logits, pool, prefix_map
+from archrepair_jax.training.ledger import Cost
+from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices
 
 ONE, EIGHT = choose_devices(1), choose_devices(8)
@@ -26,8 +28,9 @@ def test_logits_are_those_of_the_network_whatever_the_batches_and_devices(proble
 
 
 def test_pools_hold_what_the_prefix_makes_of_the_images_once(problem):
-    train, validation = block_pools(problem, ONE)
-    assert block_pools(problem, ONE)[0] is train
+    loop = Loop(ONE)
+    train, validation = (pool(problem, part, "layer2", loop) for part in ("train", "validation"))
+    assert pool(problem, "train", "layer2", Loop(ONE)) is train
     index = problem.network.index("layer2")
     expected, _ = problem.network.span(problem.variables, problem.train.images / np.float32(255), 0, index)
     np.testing.assert_allclose(train.inputs, expected, rtol=1e-5, atol=1e-5)
@@ -38,9 +41,20 @@ def test_pools_hold_what_the_prefix_makes_of_the_images_once(problem):
 
 
 def test_images_stay_uint8_in_their_pool(problem):
-    pool = image_pool(problem)
-    assert pool.inputs.dtype == np.uint8
-    np.testing.assert_array_equal(pool.inputs, problem.train.images)
+    loop = Loop(ONE)
+    images = pool(problem, "train", problem.network.names[0], loop).inputs
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, problem.train.images)
+    assert loop.ledger.spent == Cost()
+
+
+def test_every_method_pays_for_the_prefix_computed_once(problem):
+    spent = []
+    for _ in range(2):
+        loop = Loop(ONE)
+        pool(problem, "train", "layer2", loop)
+        spent.append(loop.ledger.spent)
+    assert spent == [Cost(64, 64 * 16 * 8)] * 2  # two views of 32 images of 16 pixels, and a layer of 8 neurons
 
 
 def test_a_prefix_is_compiled_once_for_each_depth(problem):
@@ -50,4 +64,4 @@ def test_a_prefix_is_compiled_once_for_each_depth(problem):
 
 def test_the_input_of_the_first_block_is_the_image_in_unit_range(problem):
     images = problem.train.images[:4]
-    np.testing.assert_allclose(block_inputs(problem.network, {}, images, 0, ONE), images / 255, rtol=1e-6)
+    np.testing.assert_allclose(prefix_map(problem.network, 0, ONE)({}, images), images / 255, rtol=1e-6)

@@ -4,10 +4,12 @@ import itertools
 import matplotlib.image
 import numpy as np
 import pytest
+from made_up import CHOSEN, arm, control, guard
 from matplotlib.text import Text
 
-from archrepair_jax.reporting import figures
-from archrepair_jax.reporting import report as reports
+from archrepair_jax.repair.method import Method
+from archrepair_jax.reporting import figures, genotypes
+from archrepair_jax.reporting.report import assemble
 
 
 def pixels(png):
@@ -18,8 +20,13 @@ def texts(figure):
     return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
 
 
-def test_every_figure_of_a_complete_report_is_a_drawing_of_sensible_size(results):
-    drawn = figures.draw(reports.assemble(results))
+def points(figure):
+    """The marks of each arm, by its label."""
+    return {line.get_label(): line for line in figure.axes[0].get_lines() if not line.get_label().startswith("_")}
+
+
+def test_every_figure_of_a_complete_report_is_a_drawing_of_sensible_size(record):
+    drawn = figures.draw(assemble(record))
     assert set(drawn) == {"suspiciousness", "alphas", "accuracy", "block"}
     for name, png in drawn.items():
         image = pixels(png)
@@ -29,25 +36,48 @@ def test_every_figure_of_a_complete_report_is_a_drawing_of_sensible_size(results
         assert 0.005 < ink < 0.5, (name, ink)
 
 
-def test_nothing_is_drawn_of_what_was_not_run(results):
-    absent = dict.fromkeys(["localization", "repair", "before", "after", "outcome"])
-    assert figures.draw(reports.assemble(results | absent)) == {}
+def test_nothing_is_drawn_of_what_was_not_run(record):
+    original = record["arms"][0] | {"measures": None}
+    assert figures.draw(assemble(record | {"status": "evaluated", "localization": None, "arms": [original]})) == {}
 
 
-def test_accuracy_is_drawn_without_a_repair(results):
-    report = reports.assemble(results | dict.fromkeys(["repair", "after", "outcome"]))
+def test_accuracy_is_drawn_without_a_repair(record):
+    report = assemble(record | {"status": "evaluated", "arms": record["arms"][:1]})
     assert set(figures.draw(report)) == {"suspiciousness", "accuracy"}
-    assert "after" not in texts(figures.accuracy(report))
+    assert set(points(figures.accuracy(report))) == {"original"}
 
 
-def test_the_seen_corruptions_are_marked(results):
-    labels = texts(figures.accuracy(reports.assemble(results)))
+def test_accuracy_shows_every_measured_arm_with_its_interval_and_the_original_hollow(record, methods):
+    methods(Method("toy_method", "block", print))
+    record["arms"] += [control("toy_method", 0.65, -0.1, 0.0), arm("scaling", verdict=guard())]
+    figure = figures.accuracy(assemble(record))
+    found = points(figure)
+    assert list(found) == [
+        "original", "search (repair)", "fine tune block", "fine tune network", "random architecture", "toy method",
+    ]  # fmt: skip
+    assert set(found) <= texts(figure)
+    assert found["original"].get_markerfacecolor() == "white"
+    looks = {(line.get_marker(), line.get_markerfacecolor()) for line in found.values()}
+    assert len(looks) == len(found)
+    np.testing.assert_allclose(found["toy method"].get_xdata()[:3], [88, 65, 65.6], err_msg="clean, mean, fog")
+    intervals = [tuple(line.get_xdata()) for line in figure.axes[0].get_lines() if line.get_marker() == "|"]
+    assert intervals == [(88, 92)] + [(86, 90)] * 5
+
+
+def test_clean_images_alone_are_drawn(clean_record):
+    figure = figures.accuracy(assemble(clean_record))
+    assert {"clean", "Accuracy on clean images", "search (repair)", "fine tune network"} <= texts(figure)
+    assert not any("corruption" in text or "seen" in text for text in texts(figure))
+
+
+def test_the_seen_corruptions_are_marked(record):
+    labels = texts(figures.accuracy(assemble(record)))
     assert {"fog (seen)", "gaussian noise (seen)", "pixelate (seen)", "snow"} <= labels
     assert not any("snow (seen)" in label for label in labels)
 
 
-def test_blocks_stand_in_network_order_even_where_only_the_highest_fit(results):
-    entry = results["localization"]["blocks"][0]
+def test_blocks_stand_in_network_order_even_where_only_the_highest_fit(record):
+    entry = record["localization"]["blocks"][0]
     many = [entry | {"name": f"layer{i}", "score": (i * 37 % 200) / 200} for i in range(200)]
     figure = figures.suspiciousness({"level": "layer", "suspect": "layer27", "blocks": many})
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -57,13 +87,13 @@ def test_blocks_stand_in_network_order_even_where_only_the_highest_fit(results):
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5])
-def test_the_graph_names_every_operation_and_no_two_labels_overlap(nodes):
-    edges = {
-        f"{i}->{j}": {"operation": f"operation_{i}_to_{j}", "weight": 1.0}
-        for i, j in itertools.combinations(range(nodes), 2)
-    }
-    figure = figures.block({"nodes": nodes, "edges": edges}, "block1")
-    assert {f"operation {i} to {j}\n× 1" for i, j in itertools.combinations(range(nodes), 2)} <= texts(figure)
+@pytest.mark.parametrize("edit", [{"kind": "replaced", "block": "block1"}, {"kind": "inserted", "before": "block1"}])
+def test_the_graph_names_every_operation_and_no_two_labels_overlap(nodes, edit):
+    pairs = list(itertools.combinations(range(nodes), 2))
+    edges = {f"{i}->{j}": {"operation": f"operation_{i}_to_{j}"} for i, j in pairs}
+    figure = genotypes.block(edit | {"genotype": {"nodes": nodes, "edges": edges}})
+    assert {f"operation {i} to {j}" for i, j in pairs} <= texts(figure)
+    assert ("join" in texts(figure)) == (edit["kind"] == "replaced"), "what is inserted has nothing around it"
     assert_apart(figure, [text for text in figure.axes[0].texts if text.get_text()])
 
 
@@ -73,10 +103,22 @@ def test_the_lines_of_the_mixture_are_labelled_apart(spread):
     logits = spread * np.linspace(-1, 1, 10) ** 3
     shares = (np.exp(logits) / np.exp(logits).sum()).tolist()
     history = [{"step": step, "edges": {"0->1": shares}} for step in (0, 10)]
-    figure = figures.alphas(history, operations)
+    figure = genotypes.alphas(history, operations, {"0->1": "operation_3"})
     labels = figure.axes[0].texts
-    assert {label.get_text() for label in labels} == {f"operation {i}" for i in range(10)}
+    expected = {f"operation {i}" for i in range(10)} - {"operation 3"} | {"chosen: operation 3"}
+    assert {label.get_text() for label in labels} == expected
     assert_apart(figure, labels)
+
+
+def test_the_mixture_marks_what_was_chosen_and_not_what_is_largest(record):
+    trace = record["arms"][1]["trace"]
+    largest = trace["operations"]["1->2"][int(np.argmax(trace["alphas"][-1]["edges"]["1->2"]))]
+    assert largest != CHOSEN["1->2"]
+    figure = genotypes.alphas(trace["alphas"], trace["operations"], CHOSEN)
+    bold = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_fontweight() == "bold"]
+    assert bold == ["chosen: sep conv 3x3", "chosen: original", "chosen: dil conv 3x3"]
+    record["arms"][1] |= {"edits": []}  # the guard returned the original
+    assert set(figures.draw(assemble(record))) == {"suspiciousness", "accuracy", "alphas"}
 
 
 def assert_apart(figure, labels):

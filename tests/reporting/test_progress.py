@@ -1,17 +1,9 @@
 import io
-import re
 
 import pytest
+from made_up import CONTROL_CHARACTERS, Terminal
 
-from archrepair_jax.reporting import report as reports
-from archrepair_jax.reporting.progress import Progress, console_table
-
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from archrepair_jax.reporting.progress import Progress
 
 
 class Clock:
@@ -39,7 +31,7 @@ def test_plain_lines_tell_the_place_the_figures_and_the_time_left(clock):
             progress.advance(words="loss 0.52")
     lines = stream.getvalue().splitlines()
     assert "search  95/300  loss 0.52  about 0:51 left" in lines
-    assert not CONTROL.search(stream.getvalue())
+    assert not CONTROL_CHARACTERS.search(stream.getvalue())
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.001, 1), (0.1, 10), (3.0, 31)])
@@ -83,28 +75,3 @@ def test_a_terminal_gets_a_bar():
         progress.advance(words="loss 0.52")
         progress.advance(words="loss 0.51")
     assert "search" in stream.getvalue() and "2/2" in stream.getvalue() and "loss 0.51" in stream.getvalue()
-
-
-def test_the_table_on_no_terminal_is_plain_and_says_what_it_rests_on(results):
-    stream = io.StringIO()
-    console_table(reports.assemble(results), stream)
-    lines = stream.getvalue().splitlines()
-    assert not CONTROL.search(stream.getvalue())
-    assert lines[1].split() == "the repair 88.0 % 70.0 % 68.8 % 25.0 % [22.0, 28.0] 2.0 % [1.0, 3.0]".split()
-    assert len({len(line) for line in lines[:6]}) == 1
-    assert "repaired on 1,600 failing and 14,400 passing, judged on 812 failing and 4,188 passing" in stream.getvalue()
-
-
-def test_the_table_on_a_terminal_holds_the_same_arms(results, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "140")
-    stream = Terminal()
-    console_table(reports.assemble(results), stream)
-    for words in ("the repair", "random architecture", "25.0 % [22.0, 28.0]", "812 failing"):
-        assert words in stream.getvalue()
-
-
-def test_without_arms_the_table_is_the_verdict(results):
-    always = ("config", "data", "model", "cost", "environment", "before")
-    stream = io.StringIO()
-    console_table(reports.assemble({"status": "evaluated"} | {key: results[key] for key in always}), stream)
-    assert stream.getvalue() == "Evaluated only: 90.00 % of the clean test images are right.\n"

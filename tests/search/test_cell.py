@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.blocks import Normalize
 from archrepair_jax.models.families.densenet import densenet
+from archrepair_jax.models.groups import group
 from archrepair_jax.models.network import Network, block_variables
 from archrepair_jax.search.cell import (
     DEFAULT,
@@ -39,6 +40,10 @@ def dense_network() -> Network:
     return Network((("input", Normalize((0.5,), (0.25,))), *blocks), (8, 8, 1), 4)
 
 
+def grouped_network() -> Network:
+    return group(tiny_networks.residual_network(), {}, "stage1+stage2")[0]
+
+
 BLOCKS = {
     "stem": (tiny_networks.residual_network, "stem"),
     "residual": (tiny_networks.residual_network, "stage1_block1"),
@@ -46,6 +51,7 @@ BLOCKS = {
     "dense layer": (dense_network, "stage1_block2"),
     "transition": (dense_network, "transition1"),
     "pooled": (tiny_networks.plain_network, "block1"),
+    "strided group": (grouped_network, "stage1+stage2"),
     "layer of vectors": (tiny_networks.vector_network, "layer2"),
 }
 

@@ -11,6 +11,7 @@ import tiny_networks
 from archrepair_jax.training.descent import (
     OPTIMIZERS,
     TuningSettings,
+    first_block,
     make_optimizer,
     merge,
     start_state,
@@ -26,35 +27,60 @@ def same(one, other) -> bool:
     return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
 
 
-def tuned(span, *, train, steps=12, **settings):
+def tuned(rates, *, train, steps=12, **settings):
     network = tiny_networks.plain_network()
     variables = tiny_networks.random_variables(network)
     settings = TuningSettings(batch_size=16, learning_rate=0.02, preserve=0.0, failing_share=0.75, **settings)
-    optimizer = make_optimizer(settings, steps)
+    optimizer = make_optimizer(settings, steps, rates)
     pool = tiny_networks.image_pool(network, variables, 16)
-    # a span's inputs are those of its first block
-    pool = pool.replace(inputs=network.span(variables, pool.inputs / np.float32(255), 0, span[0])[0])
-    step = tuning_step(network, span, optimizer, settings, train=train)
-    state, history = Loop(ONE).run(
-        "t", step, start_state(network, variables, span, optimizer), (variables, pool), steps=steps
+    # the inputs are those of the first block that learns
+    pool = pool.replace(
+        inputs=network.span(variables, pool.inputs / np.float32(255), 0, first_block(network, rates))[0]
     )
+    step = tuning_step(network, rates, optimizer, settings, train=train)
+    start = start_state(variables, rates, optimizer)
+    state, history = Loop(ONE).run("t", step, start, (variables, pool), steps=steps)
     return variables, merge(variables, state), history
 
 
 def test_a_block_alone_learns_and_its_statistics_stay():
-    before, after, history = tuned((2, 3), train=False, optimizer="adam")
+    before, after, history = tuned({"block1": 1.0}, train=False, optimizer="adam")
     assert history[-1]["loss"] < history[0]["loss"] - 0.05
     assert [name for name in before["params"] if not same(before["params"][name], after["params"][name])] == ["block1"]
     assert same(before["batch_stats"], after["batch_stats"])
 
 
 def test_statistics_follow_the_batches_when_training():
-    before, after, history = tuned((2, 4), train=True, optimizer="sgd")
+    before, after, history = tuned({"block1": 1.0, "head": 1.0}, train=True, optimizer="sgd")
     assert history[-1]["loss"] < history[0]["loss"] - 0.05
     assert same(before["params"]["stem"], after["params"]["stem"])
     assert not same(before["params"]["head"], after["params"]["head"])
     assert same(before["batch_stats"]["stem"], after["batch_stats"]["stem"])
     assert not same(before["batch_stats"]["block1"], after["batch_stats"]["block1"])
+
+
+def test_blocks_that_are_no_neighbours_learn_at_rates_of_their_own():
+    before, after, history = tuned({"stem": 0.1, "head": 1.0}, train=True, optimizer="adam", steps=1)
+    assert same(before["params"]["block1"], after["params"]["block1"])
+    assert same(before["batch_stats"]["block1"], after["batch_stats"]["block1"])
+    assert not same(before["batch_stats"]["stem"], after["batch_stats"]["stem"])
+    moved = {
+        name: max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+        for name in ("stem", "head")
+        for pair in [(before["params"][name], after["params"][name])]
+    }
+    assert moved["stem"] == pytest.approx(moved["head"] / 10, rel=1e-3)  # Adam's first step is the rate itself
+
+
+def test_one_rate_for_all_is_the_plain_optimizer():
+    params = {"a": {"w": jnp.array([1.0, -2.0])}, "b": {"w": jnp.array([3.0])}}
+    gradients = jax.tree.map(lambda x: x / 7, params)
+    settings = TuningSettings(optimizer="sgd", learning_rate=0.1, weight_decay=0.01)
+    updates = []
+    for rates in (None, {"a": 1.0, "b": 1.0}):
+        optimizer = make_optimizer(settings, 4, rates)
+        updates.append(optimizer.update(gradients, optimizer.init(params), params)[0])
+    assert same(*updates)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

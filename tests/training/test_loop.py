@@ -135,10 +135,11 @@ def training():
     network = tiny_networks.vector_network()
     variables = tiny_networks.random_variables(network)
     settings = TuningSettings(batch_size=8, augment=("flip",))
-    optimizer = make_optimizer(settings, 7)
-    step = chex.assert_max_traces(tuning_step(network, (0, 4), optimizer, settings, train=False), n=1)
+    rates = dict.fromkeys(network.names, 1.0)
+    optimizer = make_optimizer(settings, 7, rates)
+    step = chex.assert_max_traces(tuning_step(network, rates, optimizer, settings, train=False), n=1)
     data = variables, tiny_networks.image_pool(network, variables, 20)
-    return step, start_state(network, variables, (0, 4), optimizer), data
+    return step, start_state(variables, rates, optimizer), data
 
 
 def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not_and_traces_nothing_anew(tmp_path):

@@ -12,17 +12,18 @@ from flax import struct
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.repair import architecture
+from archrepair_jax.repair.edits import Replaced
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.cell import random_genotype
 from archrepair_jax.training import parallel
 from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import (
+    ParallelMap,
     call_length,
     check_batch,
     choose_devices,
     mean,
-    parallel_map,
     parallel_steps,
     replicate,
     share,
@@ -73,10 +74,10 @@ def search():
 def tuning():
     """A step on a whole network that normalises by batches, its first state and its data."""
     network = tiny_networks.plain_network()
-    variables, everything = tiny_networks.random_variables(network), (0, len(network.blocks))
+    variables, everything = tiny_networks.random_variables(network), dict.fromkeys(network.names, 1.0)
     settings = dataclasses.replace(TUNING, augment=("shift", "flip"))
-    optimizer = make_optimizer(settings, 10)
-    state = start_state(network, variables, everything, optimizer)
+    optimizer = make_optimizer(settings, 10, everything)
+    state = start_state(variables, everything, optimizer)
     pool = tiny_networks.image_pool(network, variables, 48)
     return tuning_step(network, everything, optimizer, settings, train=True), state, (variables, pool)
 
@@ -112,21 +113,16 @@ def test_a_tuning_step_gives_the_same_on_all_devices(tuning):
 
 def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
     steps, _, data = search
-    network = architecture.install(
-        steps.network, "stage3_block1", random_genotype(steps.relaxed.space, jax.random.key(0))
-    )
-    seen = []
-
-    def recorded(step, devices, length):
-        call = parallel_steps(step, devices, length)
-        return lambda *arguments: seen.append(call(*arguments)) or seen[-1]
-
-    monkeypatch.setattr(architecture, "parallel_steps", recorded)
+    edit = Replaced("stage3_block1", random_genotype(steps.relaxed.space, jax.random.key(0)))
+    network, seen = edit.apply(steps.network), []
+    call = Loop.call
+    monkeypatch.setattr(Loop, "call", lambda *arguments: seen.append(call(*arguments)) or seen[-1])
     settings, variables = (
         RepairSettings(tuning=TUNING, recalibration_batches=2),
         tiny_networks.random_variables(network),
     )
-    architecture.recalibrate(network, variables, "stage3_block1", data.train, settings, Loop(EIGHT))
+    statistics = architecture.Recalibration(network, variables, "stage3_block1", settings)
+    statistics.measure(variables, data.train, Loop(EIGHT))
     assert len(seen) == 2
     assert differing(seen) == []
 
@@ -183,7 +179,7 @@ def test_the_same_step_is_compiled_once(search):
 @pytest.mark.parametrize("rows", [1, 7, 8, 19])
 def test_a_map_over_rows_pads_and_cuts_off_again(rows):
     array = np.arange(rows * 2, dtype=np.uint8).reshape(rows, 2)
-    doubled = parallel_map(lambda factor, x: x * factor, EIGHT, 8)(np.float32(2), array)
+    doubled = ParallelMap(lambda factor, x: x * factor, EIGHT, 8)(np.float32(2), array)
     np.testing.assert_array_equal(doubled, array * 2.0)
 
 

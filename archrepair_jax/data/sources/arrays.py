@@ -1,38 +1,26 @@
 """Images and labels from numpy files, checked before anything else sees them."""
 
-import contextlib
 import pathlib
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Collection
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from archrepair_jax.data.sources.contract import DataSettings, Source, existing, reason
+from archrepair_jax.data.sources.contract import PARTS, DataSettings, Source, existing
 from archrepair_jax.data.splits import Split
 from archrepair_jax.errors import InputError
+from archrepair_jax.files import read_npz
 
 
 def read(settings: DataSettings) -> Source:
     """An ``.npz`` with x_train, y_train, x_test, y_test and, optionally, x_validation and y_validation."""
     path = existing(settings, "an .npz file with x_train, y_train, x_test and y_test")
-    with reading(path):
-        archive = np.load(path)
-    if isinstance(archive, np.ndarray):
-        raise InputError(f"{path} is a single array: save x_train, y_train, x_test and y_test with np.savez")
-    with archive:
-        validation = ["validation"] if {"x_validation", "y_validation"} & set(archive.files) else []
-        names = ["train", *validation, "test"]
-        missing = [key for name in names for key in (f"x_{name}", f"y_{name}") if key not in archive.files]
-        if missing:
-            raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive.files) or 'nothing'}")
-        parts = {}
-        for name in names:
-            with reading(path):
-                images, labels = archive[f"x_{name}"], archive[f"y_{name}"]
-            images = to_images(images, f"x_{name} of {path}")
-            parts[name] = Split(images, to_labels(labels, len(images), f"y_{name} of {path}"))
+    arrays = read_npz(path, lambda declared: wanted(path, declared))
+    parts = {}
+    for part in PARTS:
+        if f"x_{part}" in arrays:
+            images = to_images(arrays[f"x_{part}"], f"x_{part} of {path}")
+            parts[part] = Split(images, to_labels(arrays[f"y_{part}"], len(images), f"y_{part} of {path}"))
     classes = np.unique(parts["train"].labels)
     gaps = np.flatnonzero(classes != np.arange(len(classes)))
     if len(gaps):
@@ -42,17 +30,13 @@ def read(settings: DataSettings) -> Source:
     return Source(path.stem, tuple(map(str, classes)), parts)
 
 
-@contextlib.contextmanager
-def reading(path: pathlib.Path) -> Iterator[None]:
-    """Around ``np.load``: says in one line that a file is missing or damaged."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: check the folder and the name") from error
-    except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"cannot read {path} ({reason(error)}): it is truncated or no numpy file; fetch or save it again"
-        ) from error
+def wanted(path: pathlib.Path, there: Collection[str]) -> list[str]:
+    """The names of the arrays to read among those that are there; raises InputError where one is missing."""
+    validation = ["validation"] if {"x_validation", "y_validation"} & set(there) else []
+    names = [f"{kind}_{part}" for part in ("train", *validation, "test") for kind in "xy"]
+    if missing := [name for name in names if name not in there]:
+        raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(there) or 'nothing'}")
+    return names
 
 
 def to_images(array: np.ndarray, where: str) -> UInt8[np.ndarray, "N H W C"]:

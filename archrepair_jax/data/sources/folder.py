@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import pathlib
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 from archrepair_jax.data.sources.contract import PARTS, DataSettings, Source, existing, reason
 from archrepair_jax.data.splits import Split
 from archrepair_jax.errors import InputError
+from archrepair_jax.files import check_unpacked
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # others, whatever a file is called, may start programs
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 GREY = {"1", "L", "LA"}
 
@@ -35,7 +38,9 @@ def read(settings: DataSettings) -> Source:
                 raise InputError(f"{root / part / name} is a class without training images: add {root}/train/{name}")
 
     files = {part: [file for name in found for file in found[name]] for part, found in classes.items()}
-    size, mode = _common_format([file for part in files.values() for file in part])
+    every = [file for part in files.values() for file in part]
+    size, mode = _common_format(every)
+    check_unpacked(root, len(every) * size[0] * size[1] * len(mode), sum(file.stat().st_size for file in every))
     parts = {}
     for part, found in classes.items():
         images = np.stack([_pixels(file, mode) for file in files[part]]).reshape(len(files[part]), *size[::-1], -1)
@@ -80,8 +85,9 @@ def _classes(folder: pathlib.Path) -> Classes:
 @contextlib.contextmanager
 def _opened(file: pathlib.Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(file) as image:
-            yield image
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
     except Exception as error:  # each of Pillow's decoders has its own way to fail
         raise InputError(f"cannot read the image {file} ({reason(error)}): replace or remove it") from error
 

@@ -61,6 +61,8 @@ class Transition(Block):
 class DenseHead(Head):
     """The head, after the normalisation and ReLU that the last dense layer is still owed."""
 
+    affine = False
+
     def setup(self):
         super().setup()
         self.bn1 = batch_norm()

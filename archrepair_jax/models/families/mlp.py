@@ -11,9 +11,11 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.models.blocks import Block, record
 from archrepair_jax.models.layers import Blocks, Head
 
+LEAK = 0.01  # the slope of leaky ReLU below 0, as jax, torch and ONNX have it
+
 ACTIVATIONS = {
     "relu": jax.nn.relu,
-    "leaky_relu": jax.nn.leaky_relu,
+    "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=LEAK),
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
     "gelu": functools.partial(jax.nn.gelu, approximate=False),  # as torch's
@@ -25,6 +27,7 @@ class Layer(Block):
 
     width: int
     activation: str = "relu"
+    affine = True
 
     def setup(self):
         self.linear = nn.Dense(self.width, kernel_init=nn.initializers.he_normal())

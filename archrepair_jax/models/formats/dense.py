@@ -12,6 +12,8 @@ from archrepair_jax.models.families.mlp import Layer, mlp
 from archrepair_jax.models.layers import Head
 from archrepair_jax.models.network import Network, Variables
 
+LAYERS, WEIGHTS = 1_000, 2**27  # the most in a file: a few bytes make a layer, or name the same weights once more
+
 
 class Dense(NamedTuple):
     """One affine map ``x @ kernel + bias``, float32."""

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.files import write_whole
-from archrepair_jax.models.formats.dense import Dense, from_layers, to_layers
+from archrepair_jax.models.formats.dense import LAYERS, Dense, from_layers, to_layers
 from archrepair_jax.models.network import Network, Variables
 
 COMMENT = "//"
@@ -103,7 +103,7 @@ class Rows:
         except ValueError:
             self.fail(f"a {'whole ' if kind is int else ''}number, {what}", ascii(field.strip()[:40]))
         if not abs(value) <= LARGEST:  # true of nan, too
-            self.fail(f"a finite float32 number, {what}", field.strip())
+            self.fail(f"a finite float32 number, {what}", field.strip()[:40])
         return value
 
 
@@ -115,6 +115,8 @@ def read_nnet(path: str | os.PathLike) -> tuple[Network, Variables, Normalizatio
     rows = Rows(path)
     comments = rows.comments()
     count, inputs, outputs, largest = rows.positive(4, "how many layers, inputs and outputs, and the largest width")
+    if count > LAYERS:
+        rows.fail(f"at most {LAYERS} layers", str(count)[:40])
     widths = rows.positive(count + 1, "the width of the input and of every layer")
     if (widths[0], widths[-1], max(widths)) != (inputs, outputs, largest):
         rows.fail(f"widths from {inputs} to {outputs}, the largest {largest}", ", ".join(map(str, widths)))

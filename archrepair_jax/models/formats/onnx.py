@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -10,11 +11,13 @@ from jaxtyping import Float
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.files import write_whole
-from archrepair_jax.models.formats.dense import Dense, from_layers, to_layers
+from archrepair_jax.models.families.mlp import LEAK
+from archrepair_jax.models.formats.dense import LAYERS, WEIGHTS, Dense, from_layers, to_layers
+from archrepair_jax.models.formats.weights import holds_numbers
 from archrepair_jax.models.network import Network, Variables
 
 ACTIVATIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "Gelu": "gelu"}
-SLOPE = 0.01  # of jax.nn.leaky_relu, and ONNX's own default
+DOMAINS = ("", "ai.onnx")  # of the operations known here
 OPSET, GELU_OPSET = 13, 20  # the older one, where it suffices, is read by more tools
 
 
@@ -22,29 +25,37 @@ def read_onnx(path: str | os.PathLike) -> tuple[Network, Variables]:
     """The mlp in an ONNX file, on vectors in the order in which the file flattens its input; parameters are float32.
 
     Read are chains of Gemm, or MatMul and Add, with one activation between them, and before them operations that
-    change no value. Raises InputError naming the operation for anything else.
+    change no value. Raises InputError naming the operation for anything else, and for weights in another file.
     """
     onnx = import_onnx()
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
+        tensors = [*model.graph.initializer, *(setting.t for node in model.graph.node for setting in node.attribute)]
+        if any(map(onnx.external_data_helper.uses_external_data, tensors)):
+            raise InputError(f"{path} has weights in another file, which is not read: save them in the model")
         onnx.checker.check_model(model)
+        constants = dict(constant_arrays(onnx, model.graph))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); check the path") from error
     except Exception as error:  # protobuf and the checker have exceptions of their own
         raise InputError(f"cannot read {path}, it is damaged or no ONNX model; export it again") from error
-    graph, to_array = model.graph, onnx.numpy_helper.to_array
-    constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
+    graph = model.graph
     sources = [value for value in graph.input if value.name not in constants]
     if len(sources) != 1 or len(graph.output) != 1:
         raise InputError(f"{path} has {len(sources)} inputs and {len(graph.output)} outputs: one of each is supported")
     chain = Chain(path, sources[0].name, [size.dim_value for size in sources[0].type.tensor_type.shape.dim])
+    redefined = {function.name for function in model.functions if function.domain in DOMAINS}
     for node in graph.node:
+        if node.domain not in DOMAINS:
+            chain.refuse(node, f"it is of the domain {node.domain}")
+        if node.op_type in redefined:
+            chain.refuse(node, "the file gives it a meaning of its own")
         settings = {setting.name: onnx.helper.get_attribute_value(setting) for setting in node.attribute}
-        if node.op_type == "Constant" and "value" in settings:
-            constants[node.output[0]] = to_array(settings["value"])
-        elif node.op_type == "Identity" and node.input[0] in constants:  # how torch shares equal weights
+        if node.op_type == "Identity" and node.input[0] in constants:  # how torch shares equal weights
             constants[node.output[0]] = constants[node.input[0]]
-        else:
+        elif node.op_type != "Constant" or node.output[0] not in constants:
             chain.follow(node, settings, constants)
     return chain.finish(graph.output[0].name)
 
@@ -83,6 +94,16 @@ def write_onnx(path: str | os.PathLike, network: Network, variables: Variables) 
     write_whole(path, model.SerializeToString())
 
 
+def constant_arrays(onnx: ModuleType, graph: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors that a graph holds, by name."""
+    for tensor in graph.initializer:
+        yield tensor.name, onnx.numpy_helper.to_array(tensor)
+    for node in graph.node:
+        for setting in node.attribute:
+            if (node.op_type, setting.name) == ("Constant", "value"):
+                yield node.output[0], onnx.numpy_helper.to_array(setting.t)
+
+
 def import_onnx() -> ModuleType:
     """The package. Raises InputError, with the way to install it, if it is missing."""
     try:
@@ -115,8 +136,6 @@ class Chain:
         flowing = [name for name in node.input if name and name not in constants]
         if flowing != [self.here] or (node.input[0] != self.here and kind != "Add"):
             self.refuse(node, "its arguments are not the result of the operation before it and constants")
-        if node.domain not in ("", "ai.onnx"):
-            self.refuse(node, f"it is of the domain {node.domain}")
         if kind in ("Flatten", "Reshape", "Sub"):
             self.check_unchanged(node, settings, arguments[-1])
         elif kind == "MatMul":
@@ -158,6 +177,8 @@ class Chain:
         if node.op_type == "Flatten" and settings.get("axis", 1) not in (1, -len(sizes)):
             self.refuse(node, "its axis is not 1")
         if node.op_type == "Reshape":
+            if argument is None:
+                self.refuse(node, "its shape is no argument, as in an opset before 5: export a later one")
             rows = {-1, batch or -1} | (set() if settings.get("allowzero", 0) else {0})
             if argument.shape != (2,) or argument[0] not in rows or argument[1] not in (-1, flat):
                 self.refuse(node, "it gives something else than one row an example")
@@ -167,8 +188,10 @@ class Chain:
         if len(self.layers) != len(self.activations):
             self.refuse(node, "no activation stands between it and the layer before it")
         entering = math.prod(self.shape[1:])
-        if kernel.ndim != 2 or not len(kernel) == self.shape[-1] == entering:
+        if kernel.ndim != 2 or not len(kernel) == self.shape[-1] == entering or not kernel.size:
             self.refuse(node, f"its weights have the shape {kernel.shape}, not ({entering}, …)")
+        if len(self.layers) == LAYERS or sum(layer.kernel.size for layer in self.layers) + kernel.size > WEIGHTS:
+            self.refuse(node, f"there are more than {LAYERS} layers or {WEIGHTS} weights")
         width = kernel.shape[1]
         self.layers.append(Dense(self.numbers(node, kernel), np.zeros(width, np.float32)))
         self.shape = [*self.shape[:-1], width]
@@ -180,17 +203,15 @@ class Chain:
         self.layers[-1] = last._replace(bias=last.bias + self.numbers(node, bias).reshape(-1))
 
     def numbers(self, node: Any, array: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
+        if not holds_numbers(array):
             self.refuse(node, "its weights are not finite float32 numbers")
-        return array
+        return array.astype(np.float32)
 
     def add_activation(self, node: Any, settings: dict[str, Any]) -> None:
         if len(self.layers) != len(self.activations) + 1:
             self.refuse(node, "no layer stands before it")
-        if node.op_type == "LeakyRelu" and not math.isclose(settings.get("alpha", SLOPE), SLOPE, rel_tol=1e-6):
-            self.refuse(node, f"its slope is {settings['alpha']:.6g}, only {SLOPE} is supported")
+        if node.op_type == "LeakyRelu" and not math.isclose(settings.get("alpha", LEAK), LEAK, rel_tol=1e-6):
+            self.refuse(node, f"its slope is {settings['alpha']:.6g}, only {LEAK} is supported")
         if node.op_type == "Gelu" and settings.get("approximate", b"none") != b"none":
             self.refuse(node, "only the exact one is supported")
         self.activations.append(ACTIVATIONS[node.op_type])

@@ -17,7 +17,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.files import write_whole
+from archrepair_jax.files import read_npz, write_whole
 from archrepair_jax.models import ModelSettings
 from archrepair_jax.models.network import Network, Variables
 
@@ -42,6 +42,10 @@ class Entry(NamedTuple):
     split: tuple[int, ...]
     axes: tuple[int, ...]
 
+    @property
+    def layer(self) -> str:
+        return "/".join(self.path[1:-1])
+
 
 def own_names(network: Network) -> dict[str, Entry]:
     """The key and place of every variable in our own format, where arrays are stored as they are."""
@@ -49,18 +53,36 @@ def own_names(network: Network) -> dict[str, Entry]:
     return {"/".join(path): Entry(path, x.shape, x.shape, x.shape, tuple(range(x.ndim))) for path, x in shapes.items()}
 
 
-def torch_names(network: Network, settings: ModelSettings) -> dict[str, Entry]:
-    """The torch key and place of every variable of a network built from ``settings``.
+def torch_modules(network: Network, settings: ModelSettings) -> dict[str, str]:
+    """The name of the torch module that each layer, as ``stem/conv1``, of a network built from ``settings`` is.
 
     CIFAR ResNets have the names of the public akamaster/pytorch_resnet_cifar10, ResNet-18, -50, -101 and DenseNet-121
-    those of torchvision; mlp and convnet have ours, with dots: ``stem.conv1.weight``.
+    those of torchvision; mlp and convnet have ours, with dots: ``stem.conv1``.
     """
     module = TORCH_MODULES.get(settings.name, lambda block, layer: f"{block}.{layer}")
-    table = {}
-    for own in own_names(network).values():
-        _, block, *layers, leaf = own.path
-        table[f"{module(block, '.'.join(layers))}.{LEAVES[leaf]}"] = torch_layout(own, network.image_shape)
-    return table
+    return {own.layer: module(own.path[1], ".".join(own.path[2:-1])) for own in own_names(network).values()}
+
+
+def torch_names(network: Network, settings: ModelSettings, names: Mapping[str, str] | None = None) -> dict[str, Entry]:
+    """The torch key, as ``stem.conv1.weight``, and place of every variable of a network built from ``settings``.
+
+    ``names`` are those of ``torch_modules`` or others. Raises InputError if they do not name each layer once.
+    """
+    modules = torch_modules(network, settings)
+    if names is not None:
+        given = list(names.values())
+        faults = {
+            "missing": sorted(modules.keys() - names.keys()),
+            "unknown": sorted(names.keys() - modules.keys()),
+            "given twice": sorted({name for name in given if given.count(name) > 1}),
+        }
+        if told := tell(faults):
+            raise InputError(f"the torch names do not fit this network's layers: {told}; map each layer to a module")
+        modules = names
+    return {
+        f"{modules[own.layer]}.{LEAVES[own.path[-1]]}": torch_layout(own, network.image_shape)
+        for own in own_names(network).values()
+    }
 
 
 def torch_layout(own: Entry, image_shape: tuple[int, int, int]) -> Entry:
@@ -122,14 +144,13 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise InputError(f"cannot read weights from {path}; save them as .npz or .safetensors")
     if not path.is_file():
         raise InputError(f"there is no file of weights {path}; check the path")
+    if path.suffix == ".npz":
+        return read_npz(path)
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.numpy.load_file(path)
-        with np.load(path) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # each layer of either format has exceptions of its own for a damaged file
+        return safetensors.numpy.load_file(path)
+    except Exception as error:  # each layer of the format has exceptions of its own for a damaged file
         raise InputError(
-            f"cannot read {path}, it is damaged or no {path.suffix} file; fetch or save it again"
+            f"cannot read {path}: it is damaged or no .safetensors file; fetch or save it again"
         ) from error
 
 
@@ -146,11 +167,8 @@ def assemble(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], table: M
         ],
         "without finite float32 values": [key for key in both if not holds_numbers(arrays[key])],
     }
-    found = [f"{len(keys)} {fault} ({listing(keys)})" for fault, keys in faults.items() if keys]
-    if found:
-        raise InputError(
-            f"{path} does not hold this network's weights: {'; '.join(found)}; choose the model it was saved from"
-        )
+    if told := tell(faults):
+        raise InputError(f"{path} does not hold this network's weights: {told}; choose the model it was saved from")
     flat = {
         entry.path: jnp.asarray(
             arrays[key].astype(np.float32).reshape(entry.split).transpose(entry.axes).reshape(entry.shape)
@@ -165,16 +183,29 @@ def holds_numbers(array: np.ndarray) -> bool:
         return bool(jnp.issubdtype(array.dtype, jnp.floating) and np.isfinite(array.astype(np.float32)).all())
 
 
+def tell(faults: Mapping[str, list[str]]) -> str:
+    """As ``2 missing (bn1.bias, linear.weight); 1 unknown (fc.weight)``; empty if there are none."""
+    return "; ".join(f"{len(keys)} {fault} ({listing(keys)})" for fault, keys in faults.items() if keys)
+
+
 def listing(keys: list[str]) -> str:
     more = len(keys) - SHOWN
     return ", ".join(keys[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def load_weights(path: str | os.PathLike, network: Network, settings: ModelSettings) -> Variables:
+def load_weights(
+    path: str | os.PathLike, network: Network, settings: ModelSettings, names: Mapping[str, str] | None = None
+) -> Variables:
     """Variables of ``network``, built from ``settings``, from a torch-style file or one of our own; all float32.
 
     Torch's ``num_batches_tracked`` is passed over, and so is the prefix ``module.`` when every key has it, as after
     data-parallel training. Raises one InputError that lists every missing, unknown, misshapen or non-finite array.
+
+    Args:
+        names: the torch module of each layer, if they are not those of ``torch_modules``. Of the convnet with two
+            widths as an ``nn.Sequential``, say, whose keys are ``0.weight``, ``1.running_mean``, …::
+
+                {"stem/conv1": "0", "stem/bn1": "1", "block1/conv1": "4", "block1/bn1": "5", "head/linear": "10"}
     """
     arrays = read_arrays(path)
     if any("/" in key for key in arrays):
@@ -182,7 +213,7 @@ def load_weights(path: str | os.PathLike, network: Network, settings: ModelSetti
     if all(key.startswith("module.") for key in arrays):
         arrays = {key.removeprefix("module."): array for key, array in arrays.items()}
     arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
-    return assemble(path, arrays, torch_names(network, settings))
+    return assemble(path, arrays, torch_names(network, settings, names))
 
 
 def load_variables(path: str | os.PathLike, network: Network) -> Variables:

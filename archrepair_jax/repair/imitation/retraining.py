@@ -22,15 +22,17 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from sklearn.neighbors import NearestNeighbors
 
-from archrepair_jax.errors import InputError
+from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.evaluation.specification import Specification
+from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.sampling import Cells
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples, scaled
 from archrepair_jax.training.descent import TuningSettings, TuningState, make_optimizer, merge, start_state
-from archrepair_jax.training.loop import Loop
-from archrepair_jax.training.parallel import Devices, mean, parallel_map, share
+from archrepair_jax.training.ledger import value_and_grad
+from archrepair_jax.training.loop import Loop, steps_left
+from archrepair_jax.training.parallel import Devices, ParallelMap, mean, share
 
 BEHAVIOURS = {"outputs": 0, "head": 1}  # how many blocks come after it
 REDUCTIONS = ("mean", "first")
@@ -56,7 +58,7 @@ class ImitationRetrainingSettings:
         temperature: in margins; about the difference between outputs that decides.
         certainty: weight of what cells lack of a certain margin, in the outputs' unit, if there are any.
         cells: how many of them a step looks at, over all devices; each costs as much as some 250 examples.
-        steps, learning_rate: of Adam, along a cosine to zero.
+        steps, learning_rate: of Adam, along a cosine to zero; 0 steps are as many as the ledger pays for.
         batch_size: over all devices: one quarter negatives, one quarter positives, the other half outside.
     """
 
@@ -75,6 +77,18 @@ class ImitationRetrainingSettings:
     steps: int = 600
     learning_rate: float = 2e-4
     batch_size: int = 2_048
+
+    def __post_init__(self):
+        one_of("behaviour", [self.behaviour], BEHAVIOURS)
+        one_of("reduce", [self.reduce], REDUCTIONS)
+        for name in ("neighbours", "cells"):
+            within(name, getattr(self, name), 1)
+        within("batch_size", self.batch_size, 4)
+        for name in ("margin", "temperature"):
+            within(name, getattr(self, name), 1e-6)
+        weights = ("imitate", "hold", "outside", "preferences", "margin_weight", "certainty")
+        for name in ("steps", "learning_rate", *weights):
+            within(name, getattr(self, name), 0)
 
 
 class Lesson(struct.PyTreeNode):
@@ -100,43 +114,43 @@ class Lessons(struct.PyTreeNode):
 
 
 def retrain(
-    network: Network,
-    variables: Variables,
+    original: Original,
     cases: Cases,
-    specification: Specification,
     settings: ImitationRetrainingSettings,
     key: PRNGKeyArray,
     loop: Loop,
     start: Variables | None = None,
-    emphasis: tuple[float, float, float] = (1.0, 1.0, 1.0),
     name: str = "imitation",
 ) -> Variables:
-    """The network's variables after ``settings.steps`` steps from ``start``, the original ``variables`` by default.
+    """The network's variables after ``settings.steps`` steps from ``start``, the original ones by default.
 
-    ``emphasis`` multiplies the weights of keeping the positives, of keeping what is outside, and of certainty.
     Compiled once for a network's description and numbers of examples. Normalisation keeps its statistics. Raises
     InputError if there are no negatives, or no positive is what some negative should be.
     """
-    step, optimizer = retraining_step(network, specification, settings)
-    lessons = make_lessons(network, variables, cases, specification, settings, emphasis, key, loop.devices)
-    state = start_state(network, start or variables, (0, len(network.blocks)), optimizer)
+    lessons, network = make_lessons(original, cases, settings, key, loop), original.network
+
+    def begin(settings: ImitationRetrainingSettings) -> tuple[Callable, TuningState]:
+        step, optimizer = retraining_step(network, original.specification, settings)
+        return step, start_state(start or original.variables, dict.fromkeys(network.names, 1.0), optimizer)
+
+    if not settings.steps:
+        one = dataclasses.replace(settings, steps=1)
+        settings = dataclasses.replace(settings, steps=steps_left(loop, *begin(one), lessons))
+    step, state = begin(settings)
     convolutions = len(network.image_shape) > 1
     state, _ = loop.run(name, step, state, lessons, steps=settings.steps, convolutions=convolutions)
-    return merge(variables, jax.device_get(state))
+    return merge(original.variables, jax.device_get(state))
 
 
 def make_lessons(
-    network: Network,
-    variables: Variables,
-    cases: Cases,
-    specification: Specification,
-    settings: ImitationRetrainingSettings,
-    emphasis: tuple[float, float, float],
-    key: PRNGKeyArray,
-    devices: Devices,
+    original: Original, cases: Cases, settings: ImitationRetrainingSettings, key: PRNGKeyArray, loop: Loop
 ) -> Lessons:
     """The cases with their targets, which come from the original network and stay what they are."""
-    behave, finish = (functools.partial(f, variables) for f in behaviour_maps(network, settings.behaviour, devices))
+    specification = original.specification
+    maps = behaviour_maps(original.network, settings.behaviour, loop.devices)
+    behave, finish = (
+        functools.partial(loop.map, "imitation", each, original.variables) if each else np.asarray for each in maps
+    )
 
     def slack(tags: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
         return np.asarray(specification.slack(cases.context, jnp.asarray(tags), finish(behaviour)))
@@ -154,7 +168,7 @@ def make_lessons(
         cases.context,
         cases.cells,
         jnp.float32(settings.margin * median),
-        jax.tree.map(jnp.float32, emphasis),
+        jax.tree.map(jnp.float32, cases.emphasis),
         key,
     )
 
@@ -199,14 +213,13 @@ def targets(
 
 
 @functools.lru_cache(maxsize=16)
-def behaviour_maps(network: Network, behaviour: str, devices: Devices) -> tuple[Callable, Callable]:
-    """Compiled: inputs to behaviours, and behaviours to outputs."""
+def behaviour_maps(network: Network, behaviour: str, devices: Devices) -> tuple[ParallelMap, ParallelMap | None]:
+    """Compiled: inputs to behaviours, and behaviours to outputs; None where these are the same."""
     last = len(network.blocks)
     middle = last - BEHAVIOURS[behaviour]
-    return (
-        parallel_map(lambda v, x: network.span(v, scaled(x), 0, middle)[0], devices, EVALUATION_BATCH),
-        parallel_map(lambda v, h: network.span(v, h, middle, last)[0], devices, EVALUATION_BATCH),
-    )
+    behave = ParallelMap(lambda v, x: network.span(v, scaled(x), 0, middle)[0], devices, EVALUATION_BATCH)
+    finish = ParallelMap(lambda v, h: network.span(v, h, middle, last)[0], devices, EVALUATION_BATCH)
+    return behave, None if middle == last else finish
 
 
 @functools.lru_cache(maxsize=16)
@@ -243,9 +256,12 @@ def retraining_step(
         quarter = settings.batch_size // 4
         sizes = (quarter, quarter, 2 * quarter) if some else (2 * quarter, 2 * quarter, 0)
         own_key = jax.random.fold_in(lessons.key, state.step)
-        negatives, positives, outside = map(batch, kinds, jax.random.split(own_key, 3), sizes)
-        cells = lessons.cells and some_of(lessons.cells, jax.random.fold_in(own_key, 3), settings.cells)
+        negatives, positives, outside = map(
+            batch, kinds, [named(own_key, kind) for kind in ("negatives", "positives", "outside")], sizes
+        )
+        cells = lessons.cells and some_of(lessons.cells, named(own_key, "cells"), settings.cells)
 
+        examples = sum(len(part.tags) for part in (negatives, positives, outside, cells) if part is not None)
         temperature = settings.temperature * lessons.margin
         hold, keep = lessons.emphasis[0] * settings.hold, lessons.emphasis[1] * settings.outside
 
@@ -264,7 +280,7 @@ def retraining_step(
                 loss += lessons.emphasis[2] * settings.certainty * jax.nn.relu(lessons.margin - slack).mean()
             return loss
 
-        loss, gradients = mean(jax.value_and_grad(objective)(state.params))
+        loss, gradients = mean(value_and_grad(objective, examples)(state.params))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         return TuningState(state.step + 1, params, state.batch_stats, optimizer_state), {"loss": loss}

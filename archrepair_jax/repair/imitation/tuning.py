@@ -7,6 +7,7 @@ A neuron is an output channel of a block, after the activation; its behaviour is
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,14 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from archrepair_jax.errors import InputError
+from archrepair_jax.errors import InputError, within
 from archrepair_jax.evaluation.specification import Specification
-from archrepair_jax.models.blocks import Normalize, Scale
-from archrepair_jax.models.families.mlp import Layer
-from archrepair_jax.models.layers import Head
+from archrepair_jax.models.cost import multiply_adds
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.edits import Scaled, apply
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples
+from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.swarm import SwarmSettings, minimize
 
 Factors = dict[str, Float[Array, "D"]]  # for each block that is scaled, what its channels are multiplied by
@@ -50,19 +51,25 @@ class ImitationTuningSettings:
     chunk: int = 500
     swarm: SwarmSettings = SwarmSettings()
 
+    def __post_init__(self):
+        for name in ("neurons", "chunk"):
+            within(name, getattr(self, name), 1)
+        for name in ("unrepaired", "broken", "fidelity"):
+            within(name, getattr(self, name), 0)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NeuronTuning:
     """What the swarm has found.
 
     Attributes:
-        network, variables: the repaired ones, ``factors`` folded in.
+        edits, variables: what is repaired, ``factors`` folded in.
         neurons: ``(block, channel)`` of those that were chosen, the most different first.
         factors: of the blocks that hold them; 1 for the other channels.
         history: the best cost after each iteration; the last one stays if the swarm stopped early.
     """
 
-    network: Network
+    edits: tuple[Scaled, ...]
     variables: Variables
     neurons: tuple[tuple[str, int], ...]
     factors: Factors
@@ -83,13 +90,24 @@ class Chunks(struct.PyTreeNode):
     kind: Int[Array, "N C"]
 
 
+class Scaling(NamedTuple):
+    """What a swarm's search is compiled for; hashable.
+
+    Attributes:
+        network, specification: the original's description, and what is asked of its outputs.
+        swarm, chunk: of the settings.
+        channels: the blocks that may be scaled and how many channels they have, in the order of the network.
+    """
+
+    network: Network
+    specification: Specification
+    swarm: SwarmSettings
+    chunk: int
+    channels: tuple[tuple[str, int], ...]
+
+
 def tune_neurons(
-    network: Network,
-    variables: Variables,
-    cases: Cases,
-    specification: Specification,
-    settings: ImitationTuningSettings,
-    key: PRNGKeyArray,
+    original: Original, cases: Cases, settings: ImitationTuningSettings, key: PRNGKeyArray
 ) -> NeuronTuning:
     """Chooses neurons, and their factors by a particle swarm; by its cost never worse than the original.
 
@@ -100,6 +118,7 @@ def tune_neurons(
     for kind, samples in (("negatives", cases.negatives), ("positives", cases.positives)):
         if not len(samples.inputs):
             raise InputError(f"there are no {kind}: behaviour imitation compares negatives with positives, give both")
+    network, variables = original.network, original.variables
     differences = behaviour_differences(network, variables, cases.negatives, cases.positives, settings.chunk)
     differences = jax.device_get(differences)
     if not settings.outputs:
@@ -108,11 +127,16 @@ def tune_neurons(
     indices = np.array([network.index(name) for name, _ in neurons])
     channels = tuple((name, len(differences[name])) for name in network.names[min(indices) :] if name in differences)
     chosen = np.int32(indices), np.array([channel for _, channel in neurons], np.int32)
-    static = network, specification, settings.swarm, settings.chunk, channels
-    found = search(*static, variables, cases, chosen, cost_weights(cases, settings), key)
-    factors, history = jax.device_get(found)
+    scaling = Scaling(network, original.specification, settings.swarm, settings.chunk, channels)
+    factors, history = jax.device_get(search(scaling, variables, cases, chosen, cost_weights(cases, settings), key))
     factors = {name: factors[name] for name, _ in channels if name in dict(neurons)}
     return NeuronTuning(*fold(network, variables, factors), neurons, factors, history)
+
+
+def swarm_price(network: Network, variables: Variables, settings: ImitationTuningSettings) -> Cost:
+    """What an example costs: its behaviour, what lies before the scaled blocks, and all of it for every particle."""
+    times = settings.swarm.particles * settings.swarm.iterations + 2
+    return Cost(FORWARD, multiply_adds(network, variables)) * times
 
 
 def cost_weights(cases: Cases, settings: ImitationTuningSettings) -> Float[np.ndarray, "4"]:
@@ -138,7 +162,7 @@ def behaviour_differences(
         signs = (part.kind == POSITIVE) / len(positives.inputs) - (part.kind == NEGATIVE) / len(negatives.inputs)
         for index, (name, module) in enumerate(network.blocks):
             x, _ = network.span(variables, x, index, index + 1)
-            if not isinstance(module, Normalize | Scale):
+            if module.has_branch:
                 behaviour[name] = signs @ x.mean(tuple(range(1, x.ndim - 1)))
         return behaviour
 
@@ -158,13 +182,9 @@ def choose_neurons(
     return tuple(neurons[i] for i in order[:count])
 
 
-@functools.partial(jax.jit, static_argnames=("network", "specification", "settings", "chunk", "channels"))
+@functools.partial(jax.jit, static_argnames="scaling")
 def search(
-    network: Network,
-    specification: Specification,
-    settings: SwarmSettings,
-    chunk: int,
-    channels: tuple[tuple[str, int], ...],
+    scaling: Scaling,
     variables: Variables,
     cases: Cases,
     neurons: tuple[Int[Array, "K"], Int[Array, "K"]],
@@ -173,10 +193,10 @@ def search(
 ) -> tuple[Factors, Float[Array, "T"]]:
     """The best factors and the history of the cost.
 
-    ``channels`` are the blocks that may be scaled and how many channels they have, in the order of the network;
-    ``neurons`` the chosen ones' indices of blocks and of channels. What lies before the first of the blocks' outputs
-    does not depend on the factors, and is computed once.
+    ``neurons`` are the chosen ones' indices of blocks and of channels. What lies before the first of the blocks'
+    outputs does not depend on the factors, and is computed once.
     """
+    network, specification, channels = scaling.network, scaling.specification, scaling.channels
     first = min(network.index(channels[0][0]) + 1, len(network.blocks) - 1)  # the output block takes its factors in
 
     def prepare(part: Chunks) -> tuple[Chunks, Int[Array, "C"]]:
@@ -190,7 +210,8 @@ def search(
         return {name: jnp.ones(size).at[channel].add(own[name], mode="drop") for name, size in channels}
 
     def count(w: Float[Array, "K"], part: Chunks, original: Int[Array, "C"]) -> Int[Array, "4"]:
-        folded, folded_variables = fold(network, variables, factors(w))
+        edits, folded_variables = fold(network, variables, factors(w))
+        folded = apply(network, edits)
         y, _ = folded.span(folded_variables, part.inputs, first, len(folded.blocks))
         wrong = ~(specification.slack(cases.context, part.tags, y) > 0)  # also where it is NaN
         changed = specification.decide(y) != original
@@ -202,8 +223,8 @@ def search(
         return counts.sum(0) @ weights
 
     samples = {NEGATIVE: cases.negatives, POSITIVE: cases.positives, OUTSIDE: cases.outside}
-    prepared = jax.lax.map(prepare, cut(samples, chunk))
-    swarm = minimize(cost, len(neurons[0]), settings, key)
+    prepared = jax.lax.map(prepare, cut(samples, scaling.chunk))
+    swarm = minimize(cost, len(neurons[0]), scaling.swarm, key)
     return factors(swarm.best), swarm.history
 
 
@@ -223,28 +244,23 @@ def cut(samples: dict[int, Samples], size: int) -> Chunks:
     return Chunks(pad(chunks.inputs), pad(chunks.tags), pad(chunks.kind, PADDING))
 
 
-def fold(network: Network, variables: Variables, factors: Factors) -> tuple[Network, Variables]:
-    """The network whose blocks' output channels are multiplied by ``factors``.
+def fold(network: Network, variables: Variables, factors: Factors) -> tuple[tuple[Scaled, ...], Variables]:
+    """What it takes to multiply blocks' output channels by ``factors``: edits, and the edited network's variables.
 
     Where the next block begins with a fully connected layer, that layer's kernel takes the factors in: exact whatever
     the activation, as they act on the layer's input. The factors of a head scale its own kernel and bias. Behind any
-    other block stays a ``Scale`` of its own, called as the block and ``_scale``. The original is not changed.
+    other block stays a ``Scale`` of its own. The original is not changed.
     """
-    params, blocks = dict(variables["params"]), list(network.blocks)
+    params, blocks, edits = dict(variables["params"]), network.blocks, []
     for name, factor in factors.items():
-        index = [name for name, _ in blocks].index(name)
-        module = blocks[index][1]
-        following, successor = blocks[index + 1] if index + 1 < len(blocks) else (None, None)
-        if type(successor) in (Layer, Head):
-            kernel = params[following]["linear"]["kernel"]
-            rows = jnp.tile(factor, len(kernel) // len(factor))  # flattened images: channels run fastest
-            params[following] = {"linear": {**params[following]["linear"], "kernel": kernel * rows[:, None]}}
-        elif isinstance(successor, Scale):
-            params[following] = {"scale": params[following]["scale"] * factor}
-        elif successor is None and isinstance(module, Head):
-            linear = {leaf: array * factor for leaf, array in params[name]["linear"].items()}
-            params[name] = {**params[name], "linear": linear}
+        index = network.index(name)
+        if index + 1 < len(blocks):
+            taker, successor = blocks[index + 1]
+            taken = successor.scale_inputs(params.get(taker), factor)
         else:
-            blocks.insert(index + 1, (f"{name}_scale", Scale()))
-            params[f"{name}_scale"] = {"scale": factor}
-    return dataclasses.replace(network, blocks=tuple(blocks)), {**variables, "params": params}
+            taker, taken = name, blocks[index][1].scale_outputs(params.get(name), factor)
+        if taken is None:
+            edits.append(Scaled(name))
+            taker, taken = edits[-1].name, {"scale": factor}
+        params[taker] = taken
+    return tuple(edits), {**variables, "params": params}

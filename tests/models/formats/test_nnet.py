@@ -1,6 +1,7 @@
 """ACAS Xu files: what they hold, what they compute, round trips, and the line at which a malformed one fails."""
 
 import dataclasses
+import tracemalloc
 
 import jax
 import numpy as np
@@ -171,6 +172,8 @@ def test_every_network_survives_the_round_trip(tmp_path_factory, layers, data):
         (5, "2,2,1,3.0,", "a whole number"),
         (5, f"2,2,1,1{'0' * 400},", "a finite"),
         (5, "0,2,1,3,", "positive numbers"),
+        (5, "1001,2,1,3,", "at most 1000 layers, found 1001"),
+        (6, f"2,{10**9},1,", "widths from 2 to 1, the largest 3"),
         (6, "3,3,1,", "widths from 2 to 1, the largest 3, found 3, 3, 1"),
         (6, "2,3,2,", "widths from 2 to 1"),
         (6, "2,4,1,", "widths from 2 to 1, the largest 3, found 2, 4, 1"),
@@ -201,6 +204,24 @@ def test_a_malformed_line_is_named_with_what_was_expected(small, line, content, 
     with pytest.raises(InputError, match=rf"small\.nnet, line {line}: expected {expected}") as caught:
         read_nnet(small)
     assert "\n" not in str(caught.value)
+
+
+def test_widths_that_no_line_has_cost_nothing(small):
+    small.write_text(f"2,2,1,{10**9},\n2,{10**9},1,\n0,\n0,0,\n1,1,\n0,0,0,\n1,1,1,\n1,2,\n")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="line 9: expected weights of layer 1, found the end of the file"):
+            read_nnet(small)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_number_is_quoted_in_part(small):
+    small.write_text("1" * 4000 + ",2,1,3,\n")
+    with pytest.raises(InputError) as caught:
+        read_nnet(small)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("kept", range(4, 19))

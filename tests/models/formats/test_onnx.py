@@ -209,6 +209,99 @@ def test_a_constant_may_be_a_node_and_shared(tmp_path):
     np.testing.assert_array_equal(read_onnx(path)[1]["params"]["layer1"]["linear"]["bias"], B1)
 
 
+def test_weights_in_another_file_are_not_read(tmp_path):
+    path = tmp_path / "split.onnx"
+    for operations in ([FIRST], [("MatMul", "constant")]):
+        save_chain(path, operations)
+        model = onnx.load(path)
+        constant = helper.make_node("Constant", [], ["constant"], value=numpy_helper.from_array(K1))
+        model.graph.node.insert(0, constant)
+        held = model.graph.node[0].attribute[0].t if operations != [FIRST] else model.graph.initializer[0]
+        (tmp_path / "other.bin").write_bytes(held.raw_data)
+        onnx.external_data_helper.set_external_data(held, "other.bin")
+        held.ClearField("raw_data")
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(InputError, match="has weights in another file, which is not read"):
+            read_onnx(path)
+
+
+def odd_constant(model):
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["c"], domain="elsewhere", value=3.0))
+
+
+def odd_identity(model):
+    model.graph.node.insert(0, helper.make_node("Identity", [], ["c"], domain="elsewhere"))
+
+
+def unknown_type(model):
+    model.graph.initializer[0].data_type = 99
+
+
+def words(model):
+    model.graph.initializer[0].CopyFrom(helper.make_tensor("k1", onnx.TensorProto.STRING, (6, 4), [b"a"] * 24))
+
+
+def complex_numbers(model):
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(K1 * (1 + 1j), "k1"))
+
+
+def no_outputs(model):
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(K1[:, :0], "k1"))
+
+
+def relu_redefined(model):
+    opset = helper.make_opsetid("", 20)
+    nothing = helper.make_node("Identity", ["a"], ["b"])
+    model.functions.append(helper.make_function("", "Relu", ["a"], ["b"], [nothing], [opset]))
+
+
+def old_reshape(model):
+    del model.graph.node[:], model.opset_import[:]
+    model.graph.node.append(helper.make_node("Reshape", ["x"], ["t2"], shape=[1, 6]))
+    model.opset_import.append(helper.make_opsetid("", 1))
+
+
+def lines_in_a_name(model):
+    model.graph.node[0].op_type, model.graph.node[0].name = "Softplus", "two\nlines"
+    del model.graph.node[0].input[1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (odd_constant, "damaged or no ONNX model"),
+        (odd_identity, "Identity, .* of the domain elsewhere"),
+        (unknown_type, "damaged or no ONNX model"),
+        (words, "not finite float32"),
+        (complex_numbers, "not finite float32"),
+        (no_outputs, "weights have the shape .6, 0., not .6"),
+        (relu_redefined, "Relu .node1., .* a meaning of its own"),
+        (old_reshape, "Reshape, .*an opset before 5"),
+        (lines_in_a_name, r"Softplus \(two lines\), .*only plain feed-forward"),
+    ],
+)
+def test_what_the_checker_lets_pass_is_refused(tmp_path, change, expected):
+    path = tmp_path / "odd.onnx"
+    save_chain(path, [("MatMul", "k1"), ("Relu",), ("MatMul", "k2")])
+    model = onnx.load(path)
+    change(model)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=expected):
+        read_onnx(path)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("LAYERS", 2), ("WEIGHTS", 24 + 16 + 11)])
+def test_the_same_weights_over_and_over_are_refused(tmp_path, monkeypatch, limit, value):
+    monkeypatch.setattr(f"archrepair_jax.models.formats.onnx.{limit}", value)
+    once = [("MatMul", "cube"), ("Relu",)]
+    save_chain(tmp_path / "many.onnx", [FIRST, ("Relu",), *once, SECOND])
+    with pytest.raises(InputError, match="there are more than"):
+        read_onnx(tmp_path / "many.onnx")
+    save_chain(tmp_path / "some.onnx", [FIRST, ("Relu",), SECOND])
+    read_onnx(tmp_path / "some.onnx")
+
+
 def test_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*none\.onnx \(No such file"):
         read_onnx(tmp_path / "none.onnx")

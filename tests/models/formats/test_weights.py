@@ -12,7 +12,13 @@ from tiny_networks import random_variables
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.families.resnet import BasicBlock
-from archrepair_jax.models.formats.weights import load_variables, load_weights, save_variables, torch_names
+from archrepair_jax.models.formats.weights import (
+    load_variables,
+    load_weights,
+    save_variables,
+    torch_modules,
+    torch_names,
+)
 
 FAMILIES = {
     "resnet8": ModelSettings("resnet8", widths=(2, 4, 6)),
@@ -128,6 +134,32 @@ def test_mlp_from_torch_reads_images_channels_first(tmp_path):
     np.testing.assert_allclose(network.apply(loaded, jnp.asarray(x)), hidden @ last.T, rtol=1e-4, atol=1e-5)
 
 
+def test_layers_can_have_any_torch_names(tmp_path):
+    settings, network, variables = small("convnet")
+    names = {"stem/conv1": "0", "stem/bn1": "1", "block1/conv1": "4", "block1/bn1": "5", "head/linear": "10"}
+    ours, renamed = torch_modules(network, settings), {}
+    for layer, module in ours.items():
+        arrays = torch_arrays(network, settings, variables).items()
+        renamed |= {key.replace(module, names[layer]): array for key, array in arrays if key.startswith(f"{module}.")}
+    assert renamed["0.weight"].shape == (2, 3, 3, 3) and "5.running_mean" in renamed
+    path = tmp_path / "sequential.npz"
+    np.savez(path, **renamed)
+    jax.tree.map(np.testing.assert_array_equal, load_weights(path, network, settings, names), variables)
+    assert "12 missing (" in refusal(path, network, settings), "without the names it is somebody else's file"
+    np.savez(path, **torch_arrays(network, settings, variables))
+    jax.tree.map(np.testing.assert_array_equal, load_weights(path, network, settings, ours), variables)
+
+
+def test_torch_names_have_to_name_each_layer_once():
+    settings, network, _ = small("convnet")
+    names = torch_modules(network, settings) | {"head/linear": "stem.bn1", "head/bias": "last"}
+    del names["block1/bn1"]
+    with pytest.raises(InputError) as error:
+        torch_names(network, settings, names)
+    for fault in ("1 missing (block1/bn1)", "1 unknown (head/bias)", "1 given twice (stem.bn1)"):
+        assert fault in str(error.value)
+
+
 def test_parallel_prefix_and_batch_counters_are_passed_over(tmp_path):
     settings, network, variables = small()
     arrays = {f"module.{key}": array for key, array in torch_arrays(network, settings, variables).items()}
@@ -192,7 +224,7 @@ def test_missing_and_foreign_files_are_told(tmp_path):
         np.save(file, np.zeros(3))
     assert "damaged" in refusal(tmp_path / "single.npz", network, settings)
     np.savez(tmp_path / "objects.npz", weights=np.array([{}], dtype=object))
-    assert "damaged" in refusal(tmp_path / "objects.npz", network, settings)
+    assert "objects.npz holds Python objects (weights)" in refusal(tmp_path / "objects.npz", network, settings)
 
 
 @pytest.fixture(scope="module")

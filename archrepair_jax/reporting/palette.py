@@ -1,0 +1,18 @@
+"""What all figures share. Colours are those of Okabe and Ito, told apart by colour-blind readers too.
+
+Nothing is told by colour alone.
+"""
+
+from matplotlib.axes import Axes
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK, GREY = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#8A8A8A",
+)  # fmt: skip
+
+
+def quiet(axes: Axes, grid: str) -> None:
+    """Leaves a panel with what is needed to read it."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9)
