@@ -36,10 +36,13 @@ def imports(file: pathlib.Path) -> set[str]:
 
 
 def graph() -> dict[str, set[str]]:
-    """For each module the modules that it imports; a name that is no module lies in the one it is imported from."""
+    """For each module the modules that it imports; a name that is no module lies in the one it is imported from.
+
+    The package itself counts as none: it is there before all of them, and holds the version.
+    """
     known = modules()
     return {
-        module: {name if name in known else name.rpartition(".")[0] for name in imports(file)}
+        module: {name if name in known else name.rpartition(".")[0] for name in imports(file)} - {PACKAGE}
         for module, file in known.items()
     }
 

@@ -10,7 +10,7 @@ import pytest
 import tiny_networks
 
 from archrepair_jax.models.network import block_variables
-from archrepair_jax.repair.architecture import install
+from archrepair_jax.repair.edits import Replaced
 from archrepair_jax.repair.guard import at_fraction
 from archrepair_jax.repair.problem import Repair
 from archrepair_jax.search import selection
@@ -164,12 +164,13 @@ def test_silencing_leads_back_to_the_original_and_the_line_from_there_to_the_rep
     network, variables, block, x, relaxed, _ = searched(kind)
     operation = relaxed.space.operations[0]
     genotype = Genotype(relaxed.space, (operation, ORIGINAL, operation))
-    repaired = install(network, block, genotype)
+    edit = Replaced(block, genotype)
+    repaired = edit.apply(network)
     learned = tiny_networks.random_variables(repaired, seed=1)
     silent = silenced(block_variables(learned, block), block_variables(variables, block), genotype)
     start = {name: variables[name] | {block: silent[name]} for name in variables}
     end = {name: variables[name] | {block: learned[name][block]} for name in variables}
-    repair = Repair(repaired, end, start, 0)
+    repair = Repair((edit,), end, start)
 
     images, _ = tiny_networks.random_examples(network, 5)
     outputs = [np.asarray(repaired.apply(at_fraction(repair, f), images / np.float32(255))) for f in (0.0, 0.5, 1.0)]
