@@ -6,6 +6,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from absl.testing import flagsaver
@@ -14,6 +16,7 @@ from archrepair_jax.main import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "tests/tiny_config.py"
+TIMED = ("cost", "environment", "seconds", "compile_seconds")
 PATIENCE = 300  # seconds for what takes some, on a machine that is busy
 
 
@@ -71,6 +74,14 @@ def end(process: subprocess.Popen) -> Outcome:
     return Outcome(process.returncode, output, errors)
 
 
+def wait_for(what: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Returns as soon as something is there, or the process has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not what() and process.poll() is None:
+        assert time.monotonic() < deadline, "the awaited file does not appear"
+        time.sleep(0.005)
+
+
 def inside(monkeypatch, *arguments: str) -> int:
     """Runs the program in this process, which saves the start; its status."""
     argv = ["archrepair-jax", *arguments]
@@ -88,5 +99,10 @@ def steps_kept(folder: pathlib.Path) -> int:
 
 def results(folder: pathlib.Path) -> str:
     """The report without what clocks and machines say."""
-    report = json.loads((folder / "report.json").read_text())
-    return json.dumps({name: part for name, part in report.items() if name not in ("cost", "environment")}, indent=1)
+
+    def timeless(value):
+        if isinstance(value, dict):
+            return {name: timeless(part) for name, part in value.items() if name not in TIMED}
+        return [timeless(part) for part in value] if isinstance(value, list) else value
+
+    return json.dumps(timeless(json.loads((folder / "report.json").read_text())), indent=1)

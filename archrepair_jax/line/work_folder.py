@@ -126,7 +126,7 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
     folder = pathlib.Path(path).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("w")
+        file = (folder / LOCK).open("a")
     except FileExistsError as error:
         raise InputError(f"--workdir {folder} is a file: name a folder") from error
     except OSError as error:

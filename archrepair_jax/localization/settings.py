@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from archrepair_jax.errors import InputError
+from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.localization.ranking import COMBINE
 from archrepair_jax.localization.spectrum import FORMULAS
 
@@ -55,9 +55,10 @@ class LocalizationSettings:
 
     def __post_init__(self):
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(f"localization {name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
+            one_of(name, [getattr(self, name)], choices)
         if self.adversary == "none" and self.adversarial != "gradients":
-            raise InputError(f"localization adversarial {self.adversarial!r} needs an adversary: choose fgsm or pgd")
-        if not (0 < self.fraction <= 1 and self.bootstrap >= 0 and self.examples >= 1 and self.epsilon >= 0):
-            raise InputError("localization needs 0 < fraction <= 1, bootstrap >= 0, examples >= 1 and epsilon >= 0")
+            raise InputError(f"adversarial={self.adversarial!r} needs an adversary: choose fgsm or pgd")
+        within("fraction", self.fraction, 1e-9, 1)
+        within("examples", self.examples, 1)
+        for name in ("bootstrap", "epsilon"):
+            within(name, getattr(self, name), 0)

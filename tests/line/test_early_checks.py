@@ -4,7 +4,7 @@ import pytest
 from tiny_config import get_config
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.line.early_checks import check_batches, check_network
+from archrepair_jax.line.early_checks import check_methods, check_network, check_training
 from archrepair_jax.line.settings import from_config
 from archrepair_jax.models import build
 from archrepair_jax.training.parallel import choose_devices
@@ -16,9 +16,14 @@ def settings(**changes):
     return from_config(config)
 
 
-def check(side: int = 32, **changes) -> None:
+ROWS = {"train": 800, "validation": 120, "guard": 120}
+
+
+def check(side: int = 32, devices: int = 1, **changes) -> None:
     told = settings(**changes)
-    check_network(told, build(told.model, (side, side, 1), 10))
+    network = build(told.model, (side, side, 1), 10)
+    check_network(told, network)
+    check_methods(told, network, choose_devices(devices), ROWS)
 
 
 def test_small_images_can_be_attacked_but_not_corrupted():
@@ -32,14 +37,26 @@ def test_a_swarm_needs_neurons_and_a_budget():
     swarm = {"controls": ("imitation_tuning",)}
     check(**swarm)
     with pytest.raises(InputError, match="cannot choose 500 of 74 neurons"):
-        check(**swarm | {"repair.imitation_tuning.neurons": 500})
-    with pytest.raises(InputError, match="repair.budget=3200 is too small for a swarm"):
-        check(**swarm | {"repair.imitation_tuning.swarm.particles": 1000})
-    check(**{"repair.imitation_tuning.neurons": 500})  # of no concern to a run without a swarm
+        check(**swarm | {"methods.imitation_tuning.neurons": 500})
+    with pytest.raises(InputError, match="budget=3200 is too small for imitation_tuning: raise it to 13495 or more"):
+        check(**swarm | {"methods.imitation_tuning.swarm.particles": 1000})
+    check(**{"methods.imitation_tuning.neurons": 500})  # of no concern to a run without a swarm
 
 
 def test_a_batch_of_imitation_divides_among_the_devices_in_its_parts():
-    eight, quarters = choose_devices(8), {"controls": ("imitation_retraining",), "training.descent.batch_size": 32}
-    check_batches(settings(**quarters), eight)
+    quarters = {"controls": ("imitation_retraining",), "training.descent.batch_size": 32}
+    check_training(settings(**quarters), choose_devices(8))
+    check(devices=8, **quarters)
     with pytest.raises(InputError, match="a quarter of repair.tuning.batch_size=4 does not divide among 8 devices"):
-        check_batches(settings(**quarters | {"repair.tuning.batch_size": 16}), eight)
+        check(devices=8, **quarters | {"repair.tuning.batch_size": 16})
+
+
+def test_a_budget_holds_the_least_that_a_method_and_its_guard_cost():
+    with pytest.raises(
+        InputError, match="repair.budget=500 is too small for architecture_search: raise it to (\\d+)"
+    ) as e:
+        check(**{"repair.budget": 500})
+    least = int(str(e.value).rsplit(" ", 3)[-3])
+    check(**{"repair.budget": least})
+    with pytest.raises(InputError, match="is too small"):
+        check(**{"repair.budget": least - 1})

@@ -7,13 +7,20 @@ import shutil
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from program import CONFIG, inside, results, steps_kept
 from tiny_config import get_config
+from toy_method import TOY
 
 import archrepair_jax
 from archrepair_jax.data.sources import load as load_data
+from archrepair_jax.line import images
 from archrepair_jax.line.settings import from_config
+from archrepair_jax.repair import METHODS
+from archrepair_jax.repair.method import Method
+from archrepair_jax.repair.problem import pool
 from archrepair_jax.reporting import report as reports
+from archrepair_jax.training.descent import make_optimizer, start_state, tuning_step
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -24,40 +31,54 @@ def again(monkeypatch, folder: pathlib.Path, *arguments: str) -> int:
     return inside(monkeypatch, "--config", CONFIG, *arguments, "--workdir", str(folder))
 
 
+def arms(folder: pathlib.Path) -> dict[str, dict]:
+    return {arm["name"]: arm for arm in read(folder)["arms"]}
+
+
 def test_the_report_has_what_it_promises(program):
     folder, _ = program.finished()
-    report = read(folder)
+    report, found = read(folder), arms(folder)
     reports.validate(report)
-    for moment in ("before", "after"):
-        assert 0 < report[moment]["clean"]["accuracy"] <= 1
-        assert report[moment]["corrupted"]["by_kind"].keys() == {"contrast", "gaussian_noise"}
-        by_kind = report[moment]["corrupted"]["by_kind"].values()
-        assert report[moment]["corrupted"]["mean"] == pytest.approx(sum(by_kind) / 2)
-    outcome = report["outcome"]
-    assert outcome["failing"] + outcome["passing"] == 3 * report["data"]["test"]
-    for rate in ("repair_rate", "break_rate"):
-        low, high = outcome[f"{rate}_interval"]
-        assert 0 <= low <= outcome[rate] <= high <= 1
-    localization, repair = report["localization"], report["repair"]
+    assert {name: arm["role"] for name, arm in found.items()} == {
+        "original": "original",
+        "architecture_search": "repair",
+        "fine_tune_block": "control",
+    }
+    for arm in found.values():
+        measures = arm["measures"]
+        assert 0 < measures["clean"]["accuracy"] <= 1
+        by_kind = measures["corrupted"]["by_kind"]
+        assert by_kind.keys() == {"contrast", "gaussian_noise"}
+        assert measures["corrupted"]["mean"] == pytest.approx(sum(by_kind.values()) / 2)
+        outcome = measures["outcome"]
+        assert outcome["failing"] + outcome["passing"] == 3 * report["data"]["test"]
+        for rate in ("repair_rate", "break_rate"):
+            low, high = outcome[f"{rate}_interval"]
+            assert 0 <= low <= outcome[rate] <= high <= 1
+        for size in ("parameters", "multiply_adds"):
+            assert arm["size"][size] > 0
+    assert found["original"]["size"].items() <= report["model"].items()
+    localization, repair = report["localization"], found["architecture_search"]
     assert [block["name"] for block in localization["blocks"]] == ["layer2"]
-    assert repair["block"] == localization["suspect"] == "layer2"
-    assert report["status"] == repair["guard"]["decision"] == "repaired"
-    assert repair["genotype"]["edges"].keys() == repair["operations"].keys() == {"0->1", "0->2", "1->2"}
-    for size in ("parameters", "multiply_adds"):
-        assert repair[size]["before"] == report["model"][size]
-        assert repair[size]["after"] > 0
-    assert [arm["name"] for arm in report["controls"]] == ["do_nothing", "fine_tune_block"]
+    assert repair["where"] == localization["suspect"] == "layer2"
+    assert report["status"] == repair["verdict"]["decision"] == "repaired"
+    (edit,) = repair["edits"]
+    assert edit["genotype"]["edges"].keys() == repair["trace"]["operations"].keys() == {"0->1", "0->2", "1->2"}
     assert report["config"]["repair"]["budget"] == 3200 and report["model"]["weights"] is None
 
 
 def test_the_budget_is_kept_and_the_cost_is_told(program):
-    report = read(program.finished()[0])
-    spent = {name: cost["sample_gradients"] for name, cost in report["cost"]["stages"].items()}
-    assert spent["train"] == 60 * 32
-    assert 3200 - 32 < spent["architecture_search"] <= 3200
-    assert spent["fine_tune_block"] == report["controls"][1]["sample_gradients"] == 3200
-    for cost in report["cost"]["stages"].values():
-        assert 0 <= cost["compile_seconds"] <= cost["seconds"] <= report["cost"]["total_seconds"]
+    report, found = read(program.finished()[0]), arms(program.finished()[0])
+    for name in ("architecture_search", "fine_tune_block"):
+        spent = found[name]["spent"]
+        assert 3200 - 32 < spent["sample_gradients"] <= 3200 and spent["multiply_adds"] > 3200 * 32 * 32
+    assert found["original"]["spent"] is None
+    stages, cost = report["cost"]["stages"], report["cost"]
+    assert {"train", "diagnose", "localize", "original: evaluate", "fine_tune_block: repair-0"} <= stages.keys()
+    for unit in ("seconds", "compile_seconds"):
+        assert cost[unit] == pytest.approx(sum(stage[unit] for stage in stages.values()))
+        own = [stages[f"fine_tune_block: {stage}-0"][unit] for stage in ("repair", "accept")]
+        assert found["fine_tune_block"]["spent"][unit] == pytest.approx(sum(own))
     assert {"python", "jax", "flax", "optax", "devices"} <= report["environment"].keys()
 
 
@@ -84,7 +105,12 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise(program):
     ):
         assert any(line.startswith(f"{task}  ") for line in errors.splitlines()), task
     report, lines = read(folder), output.splitlines()
-    assert [line.split("  ")[0] for line in lines[:4]] == ["arm", "the repair", "do nothing", "fine tune block"]
+    assert [line.split("  ")[0] for line in lines[:4]] == [
+        "arm",
+        "original",
+        "architecture search (repair)",
+        "fine tune block",
+    ]
     assert report["outcome_line"] in lines and lines[-1] == f"The whole report: {folder}/report.md"
 
 
@@ -93,7 +119,7 @@ def test_stages_one_by_one_end_in_the_same_report(program, tmp_path):
     assert status == 0, errors
     report = read(tmp_path)
     assert report["status"] == "evaluated" and "Evaluated only" in output
-    assert report["before"] and [report[part] for part in ("localization", "repair", "after", "outcome")] == [None] * 4
+    assert report["localization"] is None and arms(tmp_path).keys() == {"original"}
 
     status, output, errors = program.repair("--config.stages=('localize',)", "--workdir", str(tmp_path))
     assert status == 0, errors
@@ -119,12 +145,13 @@ def test_a_finished_run_is_not_computed_again(program, tmp_path, monkeypatch, ca
     "damaged",
     [
         "config.json",
-        "stages/train.json",
-        "model.safetensors",
-        "diagnosis/train.npz",
-        "stages/architecture_search.json",
-        "stages/architecture_search.safetensors",
-        "evaluation/before-architecture_search-fine_tune_block/clean.npz",
+        "model.json",
+        "diagnose.json",
+        "arms/architecture_search/config.json",
+        "arms/architecture_search/repair-0.json",
+        "arms/architecture_search/repair-0-variables.safetensors",
+        "arms/fine_tune_block/accept-0.json",
+        "arms/original/evaluation/clean.npz",
     ],
 )
 def test_damaged_files_are_named(program, tmp_path, monkeypatch, capsys, damaged):
@@ -135,9 +162,7 @@ def test_damaged_files_are_named(program, tmp_path, monkeypatch, capsys, damaged
     assert capsys.readouterr().err == f"archrepair-jax: {path} is damaged: delete it, and it is computed again\n"
 
 
-@pytest.mark.parametrize(
-    "deleted", ["model.safetensors", "evaluation/before-architecture_search-fine_tune_block/clean.npz"]
-)
+@pytest.mark.parametrize("deleted", ["model.safetensors", "arms/original/evaluation/clean.npz", "guard-examples.npz"])
 def test_deleted_files_are_computed_again(program, tmp_path, monkeypatch, deleted):
     finished, _ = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
@@ -150,7 +175,7 @@ def test_deleted_files_are_computed_again(program, tmp_path, monkeypatch, delete
 
 def test_a_damaged_checkpoint_is_named(program, tmp_path, monkeypatch, capsys):
     shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
-    (tmp_path / "stages/train.json").unlink()
+    (tmp_path / "model.json").unlink()
     folder = tmp_path / "checkpoints/training"
     for file in folder.glob("*/*/state.msgpack"):
         file.write_bytes(file.read_bytes()[:10])
@@ -166,8 +191,8 @@ def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch,
     assert again(monkeypatch, tmp_path, *arguments) == 0
     assert "Nothing to repair" in capsys.readouterr().out
     report = read(tmp_path)
-    assert report["status"] == "nothing_to_repair" and report["before"]["clean"]["accuracy"] < 1
-    assert report["repair"] is None and not (tmp_path / "repaired.json").exists()
+    assert report["status"] == "nothing_to_repair" and arms(tmp_path)["original"]["measures"]["clean"]["accuracy"] < 1
+    assert arms(tmp_path).keys() == {"original"} and not (tmp_path / "repaired.json").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys):
@@ -182,8 +207,8 @@ def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys
         r"archrepair-jax: fine_tune_block, tuning: the (loss|weights) became .* at step \d+; the last", line
     )
     assert "lower the learning rate" in line
-    assert (tmp_path / "stages/diagnose.json").exists() and not (tmp_path / "report.json").exists()
-    assert steps_kept(tmp_path / "checkpoints/fine_tune_block/tuning") > 0
+    assert (tmp_path / "diagnose.json").exists() and not (tmp_path / "report.json").exists()
+    assert steps_kept(tmp_path / "arms/fine_tune_block/checkpoints/repair-0/tuning") > 0
 
 
 def test_a_full_disk_is_said_in_one_line(program, tmp_path, monkeypatch, capsys):
@@ -207,27 +232,163 @@ def test_imitation_and_attacks_pass_through_all_stages(tmp_path, monkeypatch):
         "--config.evaluation.severities=(4,)",
     ]
     assert again(monkeypatch, tmp_path, *arguments) == 0
-    report = read(tmp_path)
-    reports.validate(report)
-    before, (nothing, retrained, tuned) = report["before"]["corrupted"]["by_kind"], report["controls"]
-    assert before["pgd"] <= before["fgsm"] < report["before"]["clean"]["accuracy"]
-    assert before["adaptive_pgd"] == before["pgd"] == nothing["by_kind"]["pgd"]  # on the original it is the same attack
-    assert retrained["name"] == "imitation_retraining" and retrained["decision"] != "unchanged"
-    assert before["pgd"] < retrained["by_kind"]["adaptive_pgd"] < retrained["by_kind"]["pgd"]
-    assert tuned["by_kind"]["adaptive_pgd"] < tuned["by_kind"]["pgd"]
+    reports.validate(read(tmp_path))
+    found = arms(tmp_path)
+    kinds = {name: arm["measures"]["corrupted"]["by_kind"] for name, arm in found.items()}
+    before, retrained, tuned = (kinds[name] for name in ("original", "imitation_retraining", "fine_tune_network"))
+    assert before["pgd"] <= before["fgsm"] < found["original"]["measures"]["clean"]["accuracy"]
+    assert before["adaptive_pgd"] == before["pgd"]  # on the original it is the same attack
+    assert found["imitation_retraining"]["verdict"]["decision"] != "unchanged"
+    assert before["pgd"] < retrained["adaptive_pgd"] < retrained["pgd"]
+    assert tuned["adaptive_pgd"] < tuned["pgd"]
 
-    repair = report["repair"]
-    assert repair["block"] is None and len(repair["neurons"]) == 20
-    assert max(arm["sample_gradients"] for arm in (repair, retrained, tuned)) <= 3200
+    repair = found["imitation_tuning"]
+    assert repair["where"] is None and len(repair["trace"]["neurons"]) == 20
+    assert max(arm["spent"]["sample_gradients"] for arm in found.values() if arm["spent"]) <= 3200
     text = (tmp_path / "report.md").read_text()
-    assert "The outputs of 20 neurons were scaled: " in text
+    assert "The scaled neurons, the most different first: " in text
     assert "adaptive ones are made anew against each arm" in text
-    right = np.load(tmp_path / "evaluation/before-imitation_tuning-imitation_retraining-fine_tune_network/clean.npz")
+    right = np.load(tmp_path / "arms/imitation_tuning/evaluation/clean.npz")["right"]
     settings = from_config(get_config())
     test = load_data(settings.data, settings.seed).test
     predicted = np.asarray(archrepair_jax.load(tmp_path)(test.images).argmax(-1))
-    np.testing.assert_array_equal(predicted == test.labels, right["imitation_tuning"])
+    np.testing.assert_array_equal(predicted == test.labels, right)
 
     first = results(tmp_path)
     assert again(monkeypatch, tmp_path, *arguments) == 0
     assert results(tmp_path) == first
+
+
+def test_one_control_more_computes_that_arm_alone(program, tmp_path, monkeypatch, capsys):
+    finished, _ = program.finished()
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    rendered, judged = [], []
+    render, logits = images.render, images.logits
+    monkeypatch.setattr(images, "render", lambda *arguments: rendered.append(str(arguments[1])) or render(*arguments))
+    monkeypatch.setattr(images, "logits", lambda *arguments: judged.append(arguments[0]) or logits(*arguments))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "arms").rglob("*.npz")}
+    assert again(monkeypatch, tmp_path, "--config.controls=('fine_tune_block','fine_tune_network')") == 0
+    said = capsys.readouterr().err
+    assert "fine tune network: tuning" in said and "fine tune block" not in said and "search" not in said
+    assert len(judged) == 3 and rendered.count("gaussian_noise-3") == 1  # that one's test views
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert arms(tmp_path).keys() == {*arms(finished), "fine_tune_network"}
+    ours, theirs = (json.loads(results(folder)) for folder in (tmp_path, finished))
+    assert [arm for arm in ours["arms"] if arm["name"] != "fine_tune_network"] == theirs["arms"]
+
+
+def test_clean_failures_alone_are_a_use(tmp_path, monkeypatch, capsys):
+    kinds = ["--config.failures.kinds=()", "--config.evaluation.kinds=()", "--config.training.steps=20"]
+    assert again(monkeypatch, tmp_path, *kinds) == 0
+    report, found = read(tmp_path), arms(tmp_path)
+    assert report["status"] != "nothing_to_repair" and found["architecture_search"]["measures"]["corrupted"] is None
+    assert found["fine_tune_block"]["measures"]["difference_to_repair"]["low"] is not None
+    assert report["outcome_line"] in capsys.readouterr().out
+
+
+@pytest.fixture
+def own_data(tmp_path) -> pathlib.Path:
+    """The digits as a file of one's own."""
+    settings = from_config(get_config())
+    data = load_data(settings.data, settings.seed)
+    arrays = {f"{x}_{part}": getattr(getattr(data, part), name) for part in ("train", "validation", "test")
+              for x, name in (("x", "images"), ("y", "labels"))}  # fmt: skip
+    np.savez(tmp_path / "own.npz", **arrays)
+    return tmp_path / "own.npz"
+
+
+@pytest.mark.parametrize("change", ["labels", "images", "fewer"])
+def test_data_that_changed_under_the_same_name_are_computed_again(own_data, tmp_path, monkeypatch, capsys, change):
+    sizes = [f"--config.data.{part}_size=0" for part in ("train", "validation", "test")]
+    arguments = ["--config.data.name=npz", f"--config.data.path={own_data}", "--config.stages=('localize','evaluate')"]
+    folder = tmp_path / "run"
+    assert again(monkeypatch, folder, *sizes, *arguments) == 0
+    first, _ = read(folder), capsys.readouterr()
+    with np.load(own_data) as archive:
+        arrays = dict(archive)
+    if change == "labels":
+        arrays["y_test"] = (arrays["y_test"] + 1) % 10
+    elif change == "images":
+        arrays["x_train"] = 255 - arrays["x_train"]
+    else:
+        arrays["x_test"], arrays["y_test"] = arrays["x_test"][:-5], arrays["y_test"][:-5]
+    np.savez(own_data, **arrays)
+    (folder / "mine.txt").write_text("of the user's")
+    assert again(monkeypatch, folder, *sizes, *arguments) == 0
+    said, second = capsys.readouterr().err, read(folder)
+    assert f"the data changed since: everything in {folder} is computed again" in said
+    assert first["arms"][0]["measures"] != second["arms"][0]["measures"]
+    assert (folder / "mine.txt").exists()
+    assert again(monkeypatch, folder, *sizes, *arguments) == 0
+    assert "changed since" not in capsys.readouterr().err and results(folder) == json.dumps(
+        json.loads(results(folder)), indent=1
+    )
+
+
+def test_weights_that_changed_under_the_same_name_are_computed_again(program, tmp_path, monkeypatch, capsys):
+    weights, stages = tmp_path / "own.safetensors", "--config.stages=('evaluate',)"
+    shutil.copy(program.finished()[0] / "model.safetensors", weights)
+    arguments = [f"--config.model.weights={weights}", stages]
+    assert again(monkeypatch, tmp_path / "run", *arguments) == 0
+    first = arms(tmp_path / "run")["original"]["measures"]["clean"]["accuracy"]
+    arrays = safetensors.numpy.load_file(weights)
+    safetensors.numpy.save_file({name: array[::-1].copy() for name, array in arrays.items()}, weights)
+    assert again(monkeypatch, tmp_path / "run", *arguments) == 0
+    assert "model.weights changed since" in capsys.readouterr().err
+    assert arms(tmp_path / "run")["original"]["measures"]["clean"]["accuracy"] < first
+
+
+def test_a_method_that_spends_one_step_too_many_is_stopped_by_the_ledger(program, tmp_path, monkeypatch, capsys):
+    """And the run goes on: its row says so."""
+
+    def greedy(problem, settings, own, key, loop):
+        rates = {problem.block: 1.0}
+        optimizer = make_optimizer(settings.tuning, 1, rates)
+        step = tuning_step(problem.network, rates, optimizer, settings.tuning, train=False)
+        examples = pool(problem, "train", problem.block, loop)
+        state, data = start_state(problem.variables, rates, optimizer), (problem.variables, examples)
+        loop.run("greed", step, state, data, steps=loop.affords(step, state, data) + 1)
+        raise AssertionError("it ran")
+
+    shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setitem(METHODS, "greedy", Method("greedy", "block", greedy))
+    assert again(monkeypatch, tmp_path, "--config.controls=('greedy',)") == 0
+    arm = arms(tmp_path)["greedy"]
+    assert arm["verdict"]["decision"] == "over budget" and "\n" not in arm["verdict"]["reason"]
+    assert arm["verdict"]["reason"].startswith("greed asks for ") and arm["edits"] == []
+    assert arm["spent"]["sample_gradients"] < 3200
+    assert arm["measures"]["outcome"] == arms(tmp_path)["original"]["measures"]["outcome"]
+    assert arm["verdict"]["reason"] in (tmp_path / "report.md").read_text()
+    capsys.readouterr()
+    assert again(monkeypatch, tmp_path, "--config.controls=('greedy',)") == 0
+    assert arms(tmp_path)["greedy"] == arm and "greed" not in capsys.readouterr().err
+
+
+def test_a_method_is_one_file_and_one_line(program, tmp_path, monkeypatch, capsys):
+    shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setitem(METHODS, "toy", TOY)
+    figures, accuracy = [], reports.figures.accuracy
+    monkeypatch.setattr(reports.figures, "accuracy", lambda report: figures.append(accuracy(report)) or figures[-1])
+    assert again(monkeypatch, tmp_path / "no", "--config.repair.method=toyy") == 2
+    assert "did you mean toy?" in capsys.readouterr().err
+    assert again(monkeypatch, tmp_path / "no", "--config.repair.method=toy", "--config.methods.toy.factor=-1.0") == 2
+    assert "methods.toy.factor=-1.0 is out of range" in capsys.readouterr().err
+    assert again(monkeypatch, tmp_path / "no", "--config.repair.method=toy", "--config.methods.toy.factor=10.0") == 2
+    assert "toy cannot grow weights that much" in capsys.readouterr().err
+
+    assert again(monkeypatch, tmp_path, "--config.repair.method=toy", "--config.methods.toy.factor=2.0") == 0
+    reports.validate(read(tmp_path))
+    arm = arms(tmp_path)["toy"]
+    assert (arm["role"], arm["scope"], arm["trace"]) == ("repair", "network", {"grown": 2.0})
+    assert arm["spent"]["sample_gradients"] > 0  # the guard looked at it
+    assert "The last layer has grown by 2." in (tmp_path / "report.md").read_text()
+    words = " ".join(text.get_text() for legend in figures[-1].legends for text in legend.get_texts())
+    assert "toy" in words
+
+
+def test_a_group_is_repaired_like_a_block(tmp_path, monkeypatch):
+    arguments = ["--config.model.widths=(16,16,16)", "--config.model.groups=('layer2+layer3',)"]
+    assert again(monkeypatch, tmp_path, *arguments) == 0
+    found = arms(tmp_path)
+    assert found["architecture_search"]["where"] == read(tmp_path)["localization"]["suspect"] == "layer2+layer3"
+    assert archrepair_jax.load(tmp_path).network.names == ("input", "layer1", "layer2+layer3", "head")

@@ -7,14 +7,17 @@ import pathlib
 
 import numpy as np
 import pytest
-from program import inside
+from program import end, inside, results, wait_for
 from tiny_networks import compile_quickly, planar_network  # noqa: F401
 
+import archrepair_jax
+from archrepair_jax.errors import InputError
 from archrepair_jax.line import regions
 from archrepair_jax.models.formats.nnet import Normalization, read_nnet, write_nnet
 from archrepair_jax.models.formats.onnx import read_onnx, write_onnx
 from archrepair_jax.proof import checker
 from archrepair_jax.proof.branch_and_bound import OPEN, Boxes, Verdict
+from archrepair_jax.repair import METHODS
 from archrepair_jax.reporting.regions import COLUMNS
 
 CONFIG = "tests/tiny_region_config.py"
@@ -46,13 +49,13 @@ class Files:
         self.property.write_text(PROPERTY.format(level=float(level)))
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        flags = [f"--config.network={self.path}", f"--config.property={self.property}", f"--config.out={self.out}"]
+        flags = [f"--config.network={self.path}", f"--config.property={self.property}", "--workdir", str(self.out)]
         status = inside(self.monkeypatch, "--config", CONFIG, *flags, *arguments)
         return status, *self.capsys.readouterr()
 
     @property
-    def case(self) -> dict:
-        return json.loads((self.out / "report.json").read_text())["cases"][0]
+    def arm(self) -> dict:
+        return json.loads((self.out / "report.json").read_text())["arms"][1]
 
 
 @pytest.fixture
@@ -70,9 +73,11 @@ def test_from_a_network_and_a_property_to_a_proof(files, monkeypatch):
     assert (row["network"], row["property"], row["seed"], row["proof"]) == ("tiny", "level", "0", "proved")
     assert int(row["violations_before"]) > 500 and row["violations_fresh"] == "0" and row["samples_fresh"] == "20000"
     assert float(row["fidelity_region"]) > 0.9 and float(row["fidelity_global"]) > 0.9 and int(row["boxes"]) > 0
-    case = tiny.case
-    assert case["repair_success"]["share"] == 1 and case["drawdown"]["share"] == 0
-    assert case["fresh"]["rate_bound"] == pytest.approx(1 - 1e-3 ** (1 / 20_000))
+    arm, measures = tiny.arm, tiny.arm["measures"]
+    assert arm["case"] == {"network": "tiny", "property": "level", "seed": 0}
+    assert measures["repair_success"]["share"] == 1 and measures["drawdown"]["share"] == 0
+    assert arm["spent"]["sample_gradients"] > 200 * 256 and arm["spent"]["multiply_adds"] > 200 * 256 * 320
+    assert measures["fresh"]["rate_bound"] == pytest.approx(1 - 1e-3 ** (1 / 20_000))
 
     stem = tiny.out / "tiny-level-retraining-0"
     network, variables, header = read_nnet(stem.with_suffix(".nnet"))
@@ -85,10 +90,14 @@ def test_from_a_network_and_a_property_to_a_proof(files, monkeypatch):
     assert checker.main([*arguments, str(tiny.property)]) == 0
     assert checker.main([arguments[0], str(tiny.path), str(tiny.property)]) == 1, "the original has no such proof"
 
-    def solve(*_):
+    loaded = archrepair_jax.load(tiny.out)
+    np.testing.assert_array_equal(loaded(BOX), network.apply(variables, BOX))
+
+    def never(*_):
         raise AssertionError("what is finished is not done again")
 
-    monkeypatch.setattr(regions, "solve", solve)
+    for work in ("examples", "prove", "survey"):
+        monkeypatch.setattr(regions, work, never)
     before = (tiny.out / "report.json").read_bytes()
     assert tiny.run()[0] == 0 and (tiny.out / "report.json").read_bytes() == before
 
@@ -98,7 +107,7 @@ def test_what_holds_already_is_left_alone(files):
     tiny.ask(tiny.scores.min() - 1)
     status, output, _ = tiny.run()
     assert status == 0 and "nothing to repair" in output and "proof: proved" in output
-    assert not list(tiny.out.glob("*.nnet")) and tiny.case["fresh"]["violations_after"] == 0
+    assert not list(tiny.out.glob("*.nnet")) and tiny.arm["measures"]["fresh"]["violations_after"] == 0
 
 
 def test_without_bounds_it_is_repaired_and_the_proof_says_why_not(files):
@@ -106,28 +115,32 @@ def test_without_bounds_it_is_repaired_and_the_proof_says_why_not(files):
     status, output, _ = tiny.run()
     assert status == 0 and "repaired" in output
     assert "proof: no bounds" in output and "no proof for the activation gelu" in output
-    assert list(tiny.out.glob("*.onnx")) and tiny.case["fidelity"]["domain"] is None
+    assert list(tiny.out.glob("*.onnx")) and tiny.arm["measures"]["fidelity"]["domain"] is None
 
 
 def test_a_domain_can_be_named_where_the_file_names_none(files):
     tiny = files("gelu")
     assert tiny.run("--config.domain=((-2.0, 2.0), (-2.0, 2.0))")[0] == 0
-    assert tiny.case["fidelity"]["domain"] > 0.9 and tiny.case["fidelity"]["domain_samples"] == 10_000
+    assert (
+        tiny.arm["measures"]["fidelity"]["domain"] > 0.9
+        and tiny.arm["measures"]["fidelity"]["domain_samples"] == 10_000
+    )
 
 
 def test_what_takes_too_long_to_prove_is_made_easier(files, monkeypatch):
     """With the boxes that the proof did not decide."""
     tiny, cells = files(), []
-    honest = regions.repair_regions
+    honest = METHODS["retraining"]
 
-    def spy(*arguments):
-        cells.append(arguments[-1])
-        return honest(*arguments)
+    def spy(problem, *rest):
+        cells.append(problem.cells)
+        return honest.run(problem, *rest)
 
-    monkeypatch.setattr(regions, "repair_regions", spy)
+    monkeypatch.setitem(METHODS, "retraining", dataclasses.replace(honest, run=spy))
     assert tiny.run("--config.patience=2", "--config.repair.retraining.certainty=1.0")[0] == 0
-    assert tiny.case["rounds"][-1]["certain"] and not tiny.case["rounds"][0]["certain"]
-    assert tiny.case["status"] == "repaired" and tiny.case["proof"]["status"] == "proved"
+    rounds, verdict = tiny.arm["trace"]["rounds"], tiny.arm["verdict"]
+    assert rounds[-1]["certain"] and not rounds[0]["certain"]
+    assert verdict["decision"] == "repaired" and verdict["proof"]["status"] == "proved"
     first, second = cells[:2]
     assert first is None and len(second.tags) and not second.tags.any()
     assert (second.lower >= [0, -1]).all() and (second.upper <= [1, 1]).all() and (second.lower < second.upper).all()
@@ -147,16 +160,16 @@ def test_what_would_cost_too_many_decisions_is_not_made_easier(files, monkeypatc
     tiny = files()
     assert tiny.run()[0] == 0
     plain = next(tiny.out.glob("*.nnet")).read_bytes()
-    honest = regions.repair_regions
+    honest = METHODS["retraining"]
 
-    def unfaithful(*arguments):
-        repair = honest(*arguments)
-        return dataclasses.replace(repair, faithful=repair.faithful and not arguments[-2])
+    def unfaithful(problem, *rest):
+        repair = honest.run(problem, *rest)
+        return dataclasses.replace(repair, faithful=repair.faithful and not problem.certain)
 
-    monkeypatch.setattr(regions, "repair_regions", unfaithful)
+    monkeypatch.setitem(METHODS, "retraining", dataclasses.replace(honest, run=unfaithful))
     tiny.out = tiny.folder / "other"
     assert tiny.run("--config.patience=2")[0] == 0
-    assert tiny.case["rounds"][-1]["certain"] and tiny.case["proof"]["status"] == "proved"
+    assert tiny.arm["trace"]["rounds"][-1]["certain"] and tiny.arm["verdict"]["proof"]["status"] == "proved"
     assert next(tiny.out.glob("*.nnet")).read_bytes() == plain
 
 
@@ -164,7 +177,8 @@ def test_a_proof_that_takes_too_long_says_so(files):
     tiny = files()
     status, output, _ = tiny.run("--config.proof.max_boxes=2")
     assert status == 0 and "proof: out of time" in output
-    assert tiny.case["status"] == "repaired" and tiny.case["proof"]["status"] == "out of time"
+    verdict = tiny.arm["verdict"]
+    assert verdict["decision"] == "repaired" and verdict["proof"]["status"] == "out of time"
     assert not list(tiny.out.glob("*.npz")), "there is no certificate of what is not proved"
 
 
@@ -175,7 +189,7 @@ def test_a_proof_that_takes_too_long_says_so(files):
         (["--config.network=net.pt"], "neither an ACAS Xu network, as N2_9, nor a .nnet or .onnx file"),
         (["--config.property=77", "--config.path=nowhere"], "prop_77.vnnlib"),
         (["--config.property="], "property is empty"),
-        (["--config.repair.style=both"], "choose from retraining, tuning, combined"),
+        (["--config.repair.method=both"], "choose from retraining, tuning, combined"),
         (["--config.decision=smalest"], "did you mean smallest?"),
         (["--config.survey.doubt=0.0"], "survey.doubt=0.0 is out of range"),
         (["--config.repair.sampling.starts=50000"], "repair.sampling.starts=50000 is out of range"),
@@ -204,3 +218,48 @@ def test_dimensions_that_do_not_match(files):
     tiny.property.write_text(tiny.property.read_text() + "(declare-const X_2 Real)")
     status, _, errors = tiny.run()
     assert status == 2 and "level.vnnlib" in errors
+
+
+def test_files_that_changed_under_the_same_name_are_computed_again(files):
+    tiny = files()
+    assert tiny.run()[0] == 0
+    before = tiny.arm["measures"]["fresh"]
+    tiny.ask(np.quantile(tiny.scores, 0.1))
+    status, _, errors = tiny.run()
+    assert status == 0 and "level.vnnlib changed since: everything in" in errors
+    assert tiny.arm["measures"]["fresh"]["violations_before"] > 1.5 * before["violations_before"]
+
+
+def test_killed_in_any_stage(files, program, tmp_path):
+    """In the repair, in the proof and in the judgement: the same command goes on, and says the same."""
+    tiny = files()
+    assert tiny.run("--config.patience=2")[0] == 0
+    command = [
+        "-m",
+        "archrepair_jax.main",
+        "--config",
+        CONFIG,
+        "--config.patience=2",
+        "--workdir",
+        f"{tmp_path}/killed",
+    ]
+    command += [f"--config.network={tiny.path}", f"--config.property={tiny.property}"]
+    arm = tmp_path / "killed/cases/tiny-level-0/arms/retraining"
+    for marker in ("checkpoints/repair-0/*/*/state", "repair-0.json", "accept-0.json", "accept-1.json"):
+        process = program.start(*command)
+        wait_for(lambda marker=marker: any(arm.glob(marker)), process)
+        process.kill()
+        end(process)
+        assert not (tmp_path / "killed/report.json").exists()
+    status, _, errors = end(program.start(*command))
+    assert status == 0, errors
+    assert results(tmp_path / "killed") == results(tiny.out)
+
+
+def test_the_repaired_networks_of_several_cases_are_told_apart(files):
+    tiny = files()
+    assert tiny.run("--config.seeds=2")[0] == 0
+    with pytest.raises(InputError, match="several cases: name one, tiny-level-0-retraining, tiny-level-1-retraining"):
+        archrepair_jax.load(tiny.out)
+    first, second = (archrepair_jax.load(tiny.out, case=f"tiny-level-{seed}-retraining")(BOX) for seed in (0, 1))
+    assert not np.array_equal(first, second)

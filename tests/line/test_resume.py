@@ -1,12 +1,9 @@
 """A run that is killed, or asked to leave, anywhere and started again gives the same report as one that is not."""
 
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
-from program import CONFIG, PATIENCE, end, results, steps_kept
+from program import CONFIG, end, results, steps_kept, wait_for
 
 from archrepair_jax.cli import interruption
 from archrepair_jax.cli.interruption import Interruption
@@ -16,23 +13,17 @@ SAVES_ALWAYS = (
 )
 
 
-def wait_for(what: Callable[[], bool], process: subprocess.Popen) -> None:
-    """Returns as soon as something is there, or the process has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while not what() and process.poll() is None:
-        assert time.monotonic() < deadline, "the awaited file does not appear"
-        time.sleep(0.005)
-
-
 def test_killed_in_any_stage(program, tmp_path):
-    checkpoints = tmp_path / "checkpoints"
-    search, tuning = checkpoints / "architecture_search/search", checkpoints / "fine_tune_block/tuning"
+    search, tuning = (
+        tmp_path / f"arms/{method}/checkpoints/repair-0/{loop}"
+        for method, loop in (("architecture_search", "search"), ("fine_tune_block", "tuning"))
+    )
     kills = [
-        (lambda: steps_kept(checkpoints / "training") >= 20, ["-c", SAVES_ALWAYS]),
-        (lambda: (tmp_path / "diagnosis/validation.npz").exists(), ["-m", "archrepair_jax.main"]),
+        (lambda: steps_kept(tmp_path / "checkpoints/training") >= 20, ["-c", SAVES_ALWAYS]),
+        (lambda: (tmp_path / "validation-examples.npz").exists(), ["-m", "archrepair_jax.main"]),
         (lambda: steps_kept(search) >= 3, ["-c", SAVES_ALWAYS]),
         (lambda: steps_kept(tuning) >= 10, ["-c", SAVES_ALWAYS]),
-        (lambda: any(tmp_path.glob("evaluation/*/clean.npz")), ["-m", "archrepair_jax.main"]),
+        (lambda: any(tmp_path.glob("arms/*/evaluation/clean.npz")), ["-m", "archrepair_jax.main"]),
     ]
     for marker, command in kills:
         process = program.start(*command, "--config", CONFIG, "--workdir", str(tmp_path))

@@ -13,11 +13,11 @@ from tiny_networks import random_variables
 import archrepair_jax
 from archrepair_jax.data.sources import load as load_data
 from archrepair_jax.errors import InputError
-from archrepair_jax.line.saving import Classifier, save
+from archrepair_jax.line.saving import Classifier, description, save
 from archrepair_jax.line.settings import from_config
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.groups import regroup
-from archrepair_jax.repair.architecture import install
+from archrepair_jax.repair.edits import Replaced, Scaled, apply
 from archrepair_jax.repair.imitation.tuning import fold
 from archrepair_jax.search.cell import make_space, random_genotype
 
@@ -32,22 +32,22 @@ np.save(logits, archrepair_jax.load(folder)(np.load(images)))
 @pytest.fixture(params=["resnet8", "mlp", "scaled"])
 def repaired(request, tmp_path) -> Classifier:
     """A network with a found block, or with scales behind two of its blocks, and saved."""
+    name, widths = {"resnet8": ("resnet8", (4, 8, 8)), "mlp": ("mlp", (8, 8)), "scaled": ("resnet8", (4, 8, 8))}[
+        request.param
+    ]
+    model = ModelSettings(name, widths=widths, mean=(0.4,))
+    original = build(model, (8, 8, 1), len(NAMES))
     if request.param == "scaled":
-        model = ModelSettings("resnet8", widths=(4, 8, 8))
-        original = build(model, (8, 8, 1), len(NAMES))
         factors = {"stage1_block1": np.full(4, 0.5, np.float32), "stem": np.full(4, 2.0, np.float32)}
-        network, variables = fold(original, random_variables(original, seed=1), factors)
-        save(tmp_path, network, variables, model, NAMES, {"block": "stem", "scaled": list(factors)})
-        return Classifier(network, variables, NAMES)
-    widths, block = {"resnet8": ((4, 8, 8), "stage2_block1"), "mlp": ((8, 8), "layer2")}[request.param]
-    model = ModelSettings(request.param, widths=widths, mean=(0.4,))
-    network = build(model, (8, 8, 1), len(NAMES))
-    space = make_space(network, random_variables(network), block, 1, ())
-    genotype = random_genotype(space, jax.random.key(3))
-    network = install(network, block, genotype)
-    variables = random_variables(network, seed=1)
-    save(tmp_path, network, variables, model, NAMES, {"block": block, "genotype": genotype.as_json()})
-    return Classifier(network, variables, NAMES)
+        edits, variables = fold(original, random_variables(original, seed=1), factors)
+        assert edits == (Scaled("stage1_block1"), Scaled("stem"))
+    else:
+        block = {"resnet8": "stage2_block1", "mlp": "layer2"}[request.param]
+        space = make_space(original, random_variables(original), block, 1, ())
+        edits = (Replaced(block, random_genotype(space, jax.random.key(3))),)
+        variables = random_variables(apply(original, edits), seed=1)
+    save(tmp_path, description(model, original), NAMES, edits, variables)
+    return Classifier(apply(original, edits), variables, NAMES)
 
 
 def images(count: int = 6) -> np.ndarray:
@@ -86,11 +86,12 @@ def test_a_group_is_found_again(tmp_path):
 def test_a_run_keeps_the_network_that_its_report_is_about(program):
     folder, _ = program.finished()
     report = json.loads((folder / "report.json").read_text())
-    assert report["repair"]["genotype"], "the tiny config is to find a block"
+    arm = next(arm for arm in report["arms"] if arm["role"] == "repair")
+    assert arm["edits"], "the tiny config is to find a block"
     settings, classifier = from_config(get_config()), archrepair_jax.load(folder)
     test = load_data(settings.data, settings.seed).test
     right = np.asarray(classifier(test.images).argmax(-1)) == test.labels
-    assert right.mean() == report["after"]["clean"]["accuracy"]
+    assert right.mean() == arm["measures"]["clean"]["accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,8 @@ def test_a_run_keeps_the_network_that_its_report_is_about(program):
         (np.zeros((8, 8, 1), np.uint8), r"shape \(8, 8, 1\) do not fit: this network takes \[B, 8, 8, 1\]"),
         (np.zeros((2, 8, 9, 1), np.uint8), "do not fit"),
         (np.zeros((2, 8, 8, 1), np.int32), "images are int32: give uint8, or floats"),
+        (np.full((2, 8, 8, 1), 255.0), r"images range over 255..255: divide them by 255, or give uint8"),
+        (np.full((2, 8, 8, 1), np.nan), "images range over nan..nan"),
     ],
 )
 def test_images_that_do_not_fit(repaired, array, words):
@@ -115,4 +118,68 @@ def test_folders_without_a_network(tmp_path, repaired):
     text = (tmp_path / "repaired.json").read_text()
     (tmp_path / "repaired.json").write_text(text[:-20])
     with pytest.raises(InputError, match="repaired.json is damaged"):
+        archrepair_jax.load(tmp_path)
+
+
+def broken(saved: dict, change: str) -> object:
+    """A description in one of the ways in which a file can be wrong."""
+    deep: list = []
+    for _ in range(100):
+        deep = [deep]
+    model = saved.get("model", {})
+    ways = {
+        "empty": lambda: {},
+        "no object": lambda: [1, 2],
+        "deep": lambda: saved | {"model": deep},
+        "no model": lambda: {name: value for name, value in saved.items() if name != "model"},
+        "no edits": lambda: {name: value for name, value in saved.items() if name != "edits"},
+        "edits": lambda: saved | {"edits": {"a": 1}},
+        "edit": lambda: saved | {"edits": [{"kind": "replaced"}]},
+        "operation": lambda: json.loads(json.dumps(saved).replace('"operation": "', '"operation": "un')),
+        "shape": lambda: saved | {"model": model | {"image_shape": "wide"}},
+        "names": lambda: saved | {"class_names": 7},
+        "widths": lambda: saved | {"model": model | {"settings": model["settings"] | {"widths": [-1]}}},
+        "key": lambda: saved | {"model": model | {"settings": {"nam": "mlp"}}},
+    }
+    return ways[change]()
+
+
+WAYS = (
+    "empty",
+    "no object",
+    "deep",
+    "no model",
+    "no edits",
+    "edits",
+    "edit",
+    "operation",
+    "shape",
+    "names",
+    "widths",
+    "key",
+)
+
+
+@pytest.mark.parametrize("change", WAYS)
+def test_descriptions_that_no_run_wrote(tmp_path, repaired, change):
+    path = tmp_path / "repaired.json"
+    saved = json.loads(path.read_text())
+    changed = broken(saved, change)
+    if changed == saved:
+        pytest.skip("there is no genotype in a scale")
+    path.write_text(json.dumps(changed))
+    with pytest.raises(InputError) as refusal:
+        archrepair_jax.load(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_unknown_model_is_not_called_damaged(tmp_path, repaired):
+    path = tmp_path / "repaired.json"
+    saved = json.loads(path.read_text())
+    saved["model"]["settings"]["name"] = "resnet9"
+    path.write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="no model is called 'resnet9'; the nearest is resnet"):
+        archrepair_jax.load(tmp_path)
+    path.write_text(json.dumps(saved | {"version": "0.0.7"}))
+    with pytest.raises(InputError, match="was written by 0.0.7, this is .*: repair again with this one"):
         archrepair_jax.load(tmp_path)

@@ -2,7 +2,8 @@
 
 import errno
 import json
-import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from tiny_networks import random_variables, vector_network
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.line import work_folder as workfolder
-from archrepair_jax.line.work_folder import Clock, WorkFolder, covered, differences, replace
+from archrepair_jax.line import work_folder
+from archrepair_jax.line.clock import Clock, covered
+from archrepair_jax.line.work_folder import WorkFolder, differences, locked
 
 
 def never():
@@ -38,21 +40,6 @@ def test_variables_come_back_as_they_were(tmp_path):
     variables = random_variables(network)
     work.keep("stages/x", variables)
     assert same(work.variables("stages/x", network), variables)
-
-
-def test_a_result_without_its_variables_is_computed_again(tmp_path):
-    work, made = WorkFolder(tmp_path, {}), []
-
-    def make():
-        work.keep("model", random_variables(vector_network()))
-        made.append("once")
-        return made
-
-    work.json("train", make, "model")
-    work.json("train", make, "model")
-    assert len(made) == 1
-    (tmp_path / "model.safetensors").unlink()
-    assert work.json("train", make, "model") == ["once", "once"]
 
 
 @pytest.mark.parametrize("name", ["a.json", "b.npz", "c.safetensors"])
@@ -90,27 +77,56 @@ def test_a_file_is_no_folder(tmp_path):
 
 @pytest.mark.parametrize("fault", [errno.EACCES, errno.EROFS, errno.ENOSPC])
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, fault):
-    def refuse(path, write):
+    def refuse(path, content):
         raise OSError(fault, "no")
 
-    monkeypatch.setattr(workfolder, "replace", refuse)
+    monkeypatch.setattr(work_folder, "write_whole", refuse)
     with pytest.raises(InputError, match=r"cannot be written to \(no\): name another"):
         WorkFolder(tmp_path, {})
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "x.json"
-    path.write_text("old")
+def test_contents_that_changed_are_told_and_their_results_forgotten(tmp_path):
+    said = []
+    work = WorkFolder(tmp_path, {"seed": 1}, {"the data": "a", "weights": "x"}, said.append)
+    work.json("diagnose", lambda: 1)
+    work.part("arms/search", {"steps": 3}).json("repair-0", lambda: 1)
+    (tmp_path / "mine.json").write_text("the user's own")
+    WorkFolder(tmp_path, {"seed": 1}, {"the data": "a", "weights": "x"}, said.append)
+    assert work.has("diagnose") and not said
+    again = WorkFolder(tmp_path, {"seed": 1}, {"the data": "b", "weights": "x"}, said.append)
+    assert said == [f"the data changed since: everything in {tmp_path} is computed again"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "mine.json"]
+    assert again.json("diagnose", lambda: 2) == 2
+    assert WorkFolder(tmp_path, {"seed": 1}, {"the data": "b", "weights": "x"}).json("diagnose", never) == 2
 
-    def die(partial: pathlib.Path):
-        partial.write_text("ne")
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        replace(path, die)
-    assert path.read_text() == "old"
-    replace(path, lambda partial: partial.write_text("new"))
-    assert path.read_text() == "new" and [file.name for file in tmp_path.iterdir()] == ["x.json"]
+def test_a_part_is_of_its_own_config(tmp_path):
+    work = WorkFolder(tmp_path, {})
+    work.part("arms/search", {"steps": 3})
+    with pytest.raises(InputError, match=r"arms/search belongs to another config \(steps: 3 there, 4 here\)"):
+        work.part("arms/search", {"steps": 4})
+
+
+@pytest.mark.parametrize("owner", ['{"seed": 1}', "{}", "[]", '{"version": "0.0.1", "config": {}, "contents": {}}'])
+def test_a_folder_of_another_version_is_refused(tmp_path, owner):
+    (tmp_path / "config.json").write_text(owner)
+    version = "0.0.1" if "version" in owner else "an older version"
+    with pytest.raises(InputError, match=f"was written by {version}, this is .*: take another --workdir"):
+        WorkFolder(tmp_path, {})
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    hold = "import sys; from archrepair_jax.line.work_folder import locked as l\nwith l(sys.argv[1]): print(1), input()"
+    other = subprocess.Popen(
+        [sys.executable, "-u", "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "1\n"
+    with pytest.raises(InputError, match=f"another process works in {tmp_path}: wait for it"), locked(tmp_path):
+        never()
+    other.kill()
+    other.communicate()
+    with locked(tmp_path), pytest.raises(InputError, match="another process"), locked(tmp_path):
+        never()
 
 
 VALUES = st.recursive(
@@ -138,7 +154,7 @@ def test_compilation_is_told_apart():
     inner = jax.jit(lambda x: x * 2)
     with Clock() as clock:
         jax.jit(lambda x: inner(x) + 1)(np.ones(3)).block_until_ready()
-    assert 0 < clock.compile_seconds <= clock.seconds
+    assert clock.compile_seconds > 0 and clock.seconds >= 0
     with Clock() as idle:
         pass
     assert idle.compile_seconds == 0

@@ -209,7 +209,7 @@ def test_drawing_matches_classes_and_fills_up():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"formula": "jaccard"}, "choose one of tarantula, ochiai, dstar"),
+        ({"formula": "jaccard"}, "choose from tarantula, ochiai, dstar"),
         ({"level": "channel"}, "block, layer, neuron"),
         ({"adversarial": "flips"}, "needs an adversary"),
         ({"fraction": 0.0}, "fraction"),

@@ -11,8 +11,8 @@ import tiny_networks
 
 from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair.edits import Replaced
-from archrepair_jax.repair.guard import at_fraction
 from archrepair_jax.repair.problem import Repair
+from archrepair_jax.repair.verdict import at_fraction
 from archrepair_jax.search import selection
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, SearchState
 from archrepair_jax.search.cell import (
