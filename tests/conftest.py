@@ -7,11 +7,22 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import hypothesis
+import jaxtyping
 import pytest
+from flax import struct
 from program import Program
 
+struct.PyTreeNode.__no_type_check__ = True  # transformations build them of stacked leaves, host arrays, None
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
 hypothesis.settings.load_profile("any machine")
+
+
+@pytest.fixture
+def unchecked():
+    """As outside of tests, where nobody checks annotations: what the program itself has to say of wrong arrays."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -1,33 +1,78 @@
-"""Config files that tests do not run: that their arguments give what they promise."""
+"""Every config, with every argument it takes: that a run would accept its settings, and that these are the known ones.
 
+``tests/configs/`` keeps the settings of each, defaults included, so that a review sees which published runs a change
+alters. Where one is meant to: ``WRITE_SETTINGS=1 python -m pytest tests/test_configs.py`` writes them anew.
+"""
+
+import dataclasses
 import importlib
+import json
+import os
 
 import pytest
+from flax import traverse_util
 from program import ROOT
 
-from archrepair_jax.line.settings import from_config
+from archrepair_jax.cli.tasks import TASKS
+
+ARGUMENTS = {
+    "acasxu": ("", "all"),
+    "cifar10_resnet20": ("", "quick"),
+    "digits": ("", "quick"),
+    "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
+}
+RUNS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
 
 @pytest.fixture
-def mnist_adversarial(monkeypatch):
+def configured(monkeypatch):
+    """A config of ``configs/``, as a run gets it."""
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.setenv("ARCHREPAIR_DATA", "data")
-    return importlib.import_module("configs.mnist_adversarial").get_config
+    return lambda name, argument="": importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+@pytest.fixture
+def settled(configured):
+    """Its settings, as a run reads and checks them."""
+
+    def settings(name, argument=""):
+        config = configured(name, argument)
+        if name == "acasxu" and not argument:  # which asks for a case on the command line
+            config.network, config.property = "N2_9", "8"
+        return TASKS[config.get("task", "images")].settings(config)
+
+    return settings
+
+
+def test_no_config_is_left_out():
+    assert sorted(ARGUMENTS) == sorted(file.stem for file in (ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize(("name", "argument"), RUNS)
+def test_a_config_is_accepted_and_says_what_it_is_known_to_say(name, argument, settled):
+    told = traverse_util.flatten_dict(dataclasses.asdict(settled(name, argument)), sep=".")
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in told.items())
+    file = ROOT / "tests/configs" / f"{'_'.join(filter(None, (name, argument)))}.json"
+    if os.environ.get("WRITE_SETTINGS"):
+        file.write_text(f"{{\n{lines}\n}}\n")
+    assert json.loads(f"{{{lines}}}") == json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_config_knows_no_other_argument(name, configured):
+    with pytest.raises(ValueError, match="knows no .*'qiuck'"):
+        configured(name, "qiuck")
 
 
 @pytest.mark.parametrize(
     ("choice", "file"),
     [("", "mnist"), ("quick", "mnist"), ("fashion", "fashion_mnist"), ("fashion_quick", "fashion_mnist")],
 )
-def test_mnist_adversarial_picks_the_data_and_is_judged_on_attacks_not_seen(mnist_adversarial, choice, file):
+def test_mnist_adversarial_picks_the_data_and_is_judged_on_attacks_not_seen(settled, choice, file):
     larger = choice.removesuffix("quick").removesuffix("_")
-    settings, whole = (from_config(mnist_adversarial(each)) for each in (choice, larger))
+    settings, whole = (settled("mnist_adversarial", each) for each in (choice, larger))
     assert settings.data.path == f"data/{file}.npz"
     assert settings.repair.budget <= whole.repair.budget and settings.data.train_size <= whole.data.train_size
     assert set(settings.evaluation.kinds) - set(settings.failures.kinds) == {"fgsm", "adaptive_fgsm", "adaptive_pgd"}
     assert {"imitation_tuning", "imitation_retraining", "fine_tune_network"} <= set(settings.methods)
-
-
-def test_mnist_adversarial_knows_no_other_choice(mnist_adversarial):
-    with pytest.raises(ValueError, match="knows no 'fashoin'"):
-        mnist_adversarial("fashoin")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.families.mlp import mlp
+from archrepair_jax.models.formats.dense import Dense
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, SearchState
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
@@ -33,6 +35,20 @@ def plain_network() -> Network:
 
 def vector_network() -> Network:
     return build(ModelSettings("mlp", widths=(8, 8)), (4, 4, 1), 4)
+
+
+def planar_network(
+    outputs: int = 2, widths: tuple[int, ...] = (16, 16), activation: str = "relu", stretch: float = 1.0, seed: int = 1
+) -> tuple[Network, Variables]:
+    """A network of two inputs as it is initialised, its weights times ``stretch``, so that its decisions vary."""
+    network = Network(mlp(outputs, widths=widths, activation=activation), (2,), outputs)
+    return network, jax.tree.map(lambda leaf: stretch * leaf, network.init(jax.random.key(seed)))
+
+
+def random_layers(seed: int, widths: tuple[int, ...] = (2, 6, 5, 3)) -> list[Dense]:
+    """The layers of such a network in float64, with larger weights."""
+    rng = np.random.default_rng(seed)
+    return [Dense(rng.normal(size=(n, m)), rng.normal(size=m)) for n, m in zip(widths[:-1], widths[1:], strict=True)]
 
 
 def random_leaves(shapes, seed: int = 0):

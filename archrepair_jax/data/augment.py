@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from archrepair_jax.keys import named
 
@@ -24,8 +24,8 @@ def flip(image: Float[Array, "H W C"], key: PRNGKeyArray) -> Float[Array, "H W C
 AUGMENTATIONS = {"shift": shift, "flip": flip}
 
 
-def augment(images: Float[Array, "B H W C"], keys: PRNGKeyArray, names: tuple[str, ...]) -> Float[Array, "B H W C"]:
-    """Applies the named augmentations in order to each image with its own key (``keys``: [B])."""
+def augment(images: Float[Array, "B H W C"], keys: Key[Array, "B"], names: tuple[str, ...]) -> Float[Array, "B H W C"]:
+    """Applies the named augmentations in order to each image with its own key."""
     for name in names:
         images = jax.vmap(AUGMENTATIONS[name])(images, jax.vmap(lambda key, name=name: named(key, name))(keys))
     return images

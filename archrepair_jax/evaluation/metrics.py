@@ -7,6 +7,7 @@ of one image are not independent, so the intervals resample images, never (view,
 import dataclasses
 import math
 
+import chex
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import beta
@@ -40,7 +41,7 @@ class Rate:
 def repair_rate(
     before: Bool[np.ndarray, "V N"], after: Bool[np.ndarray, "V N"], *, seed: int = 0, replicates: int = 2000
 ) -> Rate:
-    """Of the examples that were wrong, the share that is now right. Raises ValueError unless both are bool [V, N]."""
+    """Of the examples that were wrong, the share that is now right. Raises AssertionError for other shapes."""
     _check(before, after)
     return _share((~before & after).sum(0), (~before).sum(0), seed, replicates)
 
@@ -48,7 +49,7 @@ def repair_rate(
 def break_rate(
     before: Bool[np.ndarray, "V N"], after: Bool[np.ndarray, "V N"], *, seed: int = 0, replicates: int = 2000
 ) -> Rate:
-    """Of the examples that were right, the share that is now wrong. Raises ValueError unless both are bool [V, N]."""
+    """Of the examples that were right, the share that is now wrong. Raises AssertionError for other shapes."""
     _check(before, after)
     return _share((before & ~after).sum(0), before.sum(0), seed, replicates)
 
@@ -69,7 +70,7 @@ def paired_difference(
 ) -> Rate:
     """Accuracy of ``first`` minus accuracy of ``second`` on the same examples, in [-1, 1].
 
-    An interval that excludes zero says that one of them is better. Raises ValueError unless both are bool [V, N].
+    An interval that excludes zero says that one of them is better. Raises AssertionError for other shapes.
     """
     _check(first, second)
     if not first.size:
@@ -122,12 +123,10 @@ def _percentiles(ratios: Float[np.ndarray, " R"], value: float) -> tuple[float, 
 
 
 def _check(*correct: np.ndarray) -> None:
-    for array in correct:
-        if array.ndim != 2 or array.dtype != bool or array.shape != correct[0].shape:
-            raise ValueError(
-                "correctness must be bool [views, images], the same shape for all arms; "
-                f"got {', '.join(f'{a.dtype} {list(a.shape)}' for a in correct)}"
-            )
+    """Other shapes than bool [V, N], the same for all arms, would broadcast and give wrong rates."""
+    chex.assert_rank(correct, 2)
+    chex.assert_equal_shape(correct)
+    chex.assert_type(correct, bool)
 
 
 def violation_bound(violations: int, samples: int, doubt: float) -> float:

@@ -9,7 +9,7 @@ import functools
 import itertools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from archrepair_jax.line.clock import Clock
 from archrepair_jax.line.saving import keep, kept
@@ -83,6 +83,7 @@ class Line:
             raise Stopped(f"{name}: stopped")
 
 
+@runtime_checkable
 class Task(Protocol):
     """What the line asks of a task, for one case.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer, PRNGKeyArray, Shaped
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.keys import named
@@ -15,7 +15,7 @@ from archrepair_jax.localization.settings import LocalizationSettings
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.views.attacks import fgsm, pgd
 
-Examples = tuple[Array, Array]  # images [N, H, W, C], uint8 or float in [0, 1]; labels [N]
+Examples = tuple[Shaped[ArrayLike, "_N ..."], Integer[ArrayLike, "_N"]]  # images, uint8 or float in [0, 1]; labels
 
 PGD_STEPS = 10
 

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import traverse_util
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from archrepair_jax.models.network import Network, Variables, block_variables
 
-Neurons = tuple[dict[str, Float[Array, "_ C"]], ...]  # for each block of a network, {layer: a row an example}
+Neurons = tuple[dict[str, Float[Array, "_B _C"]], ...]  # for each block of a network, {layer: a row an example}
 
 REPLICATE_FLOATS = 2**26  # how many numbers the gradients of simultaneous replicates may take: 256 MiB
 
@@ -30,7 +30,7 @@ class Trace(NamedTuple):
 
 
 def forward(
-    network: Network, variables: Variables, images: Float[Array, "B H W C"], exclude: tuple[str, ...] = ()
+    network: Network, variables: Variables, images: Float[ArrayLike, "B ..."], exclude: tuple[str, ...] = ()
 ) -> Trace:
     """Runs the network in evaluation mode on images in [0, 1]; blocks of ``exclude`` leave no statuses."""
     inputs, statuses, x = [], [], images

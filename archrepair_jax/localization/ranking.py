@@ -8,7 +8,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 
 @jax.jit
@@ -37,7 +37,7 @@ def vulnerable(v: Float[Array, "*R N"], fraction: float) -> Float[Array, "*R N"]
     return above + tied * left / tied.sum(-1, keepdims=True)
 
 
-def density(members: Float[Array, "*R N"], unit: Int[Array, " N"], units: int) -> Float[Array, "*R U"]:
+def density(members: Float[Array, "*R N"], unit: Int[ArrayLike, " N"], units: int) -> Float[Array, "*R U"]:
     """The mean membership of each unit's neurons; ``unit`` numbers, from 0, the unit of each neuron."""
     return jax.ops.segment_sum(members.T, unit, units).T / jnp.bincount(unit, length=units)
 

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from archrepair_jax.keys import named
 from archrepair_jax.models.blocks import STATUS
@@ -26,12 +26,12 @@ class Network:
 
     Attributes:
         blocks: ``(name, module)`` from the images to the logits; each module is called as ``module(x, train)``.
-        image_shape: ``(height, width, channels)`` of one image.
+        image_shape: of one input: ``(height, width, channels)`` of an image, ``(features,)`` of a vector.
         num_classes: how many logits there are.
     """
 
     blocks: tuple[tuple[str, nn.Module], ...]
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     num_classes: int
 
     @property
@@ -64,7 +64,7 @@ class Network:
         return jax.jit(fresh)(key)
 
     def span(
-        self, variables: Variables, x: Float[Array, "B ..."], start: int, stop: int, *, train: bool = False
+        self, variables: Variables, x: Float[ArrayLike, "B ..."], start: int, stop: int, *, train: bool = False
     ) -> tuple[Float[Array, "B ..."], dict[str, Any]]:
         """Runs blocks ``start`` to ``stop`` (exclusive) on ``x``, the input of block ``start``.
 
@@ -72,7 +72,7 @@ class Network:
         unchanged otherwise. With ``train`` the batch is normalised by its own statistics, averaged over the devices
         of the axis that the modules name.
         """
-        statistics = {}
+        x, statistics = jnp.asarray(x), {}
         for name, module in self.blocks[start:stop]:
             own = block_variables(variables, name)
             x, updated = module.apply(own, x, train, mutable=["batch_stats"] if train else [])
@@ -80,11 +80,11 @@ class Network:
                 statistics[name] = {**own, **updated}["batch_stats"]
         return x, statistics
 
-    def apply(self, variables: Variables, images: Float[Array, "B H W C"]) -> Float[Array, "B K"]:
+    def apply(self, variables: Variables, images: Float[ArrayLike, "B ..."]) -> Float[Array, "B K"]:
         """Logits for images in [0, 1], in evaluation mode."""
         return self.span(variables, images, 0, len(self.blocks))[0]
 
-    def neurons(self, variables: Variables, x: Float[Array, "B ..."], block: str) -> tuple[Any, dict[str, Array]]:
+    def neurons(self, variables: Variables, x: Float[Array, "B ..."], block: str) -> tuple[Array, dict[str, Array]]:
         """One block's output on its input ``x``, and its neurons' pre-activations ``{layer: [B, channels]}``.
 
         A neuron is an output channel of a weight layer; its status is the spatial mean of what enters the activation

@@ -212,7 +212,7 @@ def rounding(layers: tuple[Affine, ...]) -> float:
 def backward(
     layers: tuple[Affine, ...],
     stages: list[Stage],
-    slopes: list[Float[Array, "B #M N"]],
+    slopes: list[Float[Array, "B #M _N"]],
     lower: Float[Array, "B D"],
     upper: Float[Array, "B D"],
     rows: Float[Array, "B M N"],

@@ -249,11 +249,11 @@ def forms(
 def pull(
     stages: list[Stage],
     last: Dense,
-    slopes: list[Float[np.ndarray, "B #M n"]],
+    slopes: list[Float[np.ndarray, "B #M _n"]],
     box: tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]],
     rows: Float[np.ndarray, "*B M K"],
     share: float,
-) -> tuple[Forms, list[Float[np.ndarray, "B M n"]]]:
+) -> tuple[Forms, list[Float[np.ndarray, "B M _n"]]]:
     """``rows @ z`` as forms across boxes, where ``z`` comes out of ``last``, and the coefficients of the activations.
 
     ``slopes`` are those of the lower lines, and ``share`` is the relative error of any sum here.
@@ -283,10 +283,10 @@ def nearer(lines: Lines) -> Float[np.ndarray, "B n"]:
 
 def higher(
     stages: list[Stage],
-    passed: list[Float[np.ndarray, "B M n"]],
+    passed: list[Float[np.ndarray, "B M _n"]],
     found: Forms,
     box: tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]],
-) -> list[Float[np.ndarray, "B M n"]]:
+) -> list[Float[np.ndarray, "B M _n"]]:
     """The lower lines' slopes that would be best at the corners where the forms are least, as the lines found them."""
     values, slopes = box[0][:, None] - np.sign(found.slope) * box[1][:, None], []
     for stage, form in zip(stages, passed, strict=True):

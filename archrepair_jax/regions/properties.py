@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from archrepair_jax.errors import InputError
 
@@ -21,10 +21,10 @@ class Property(struct.PyTreeNode):
         bound: [R, U, M].
     """
 
-    lower: Float[Array, "R D"]
-    upper: Float[Array, "R D"]
-    matrix: Float[Array, "R U M K"]
-    bound: Float[Array, "R U M"]
+    lower: Float[ArrayLike, "R D"]
+    upper: Float[ArrayLike, "R D"]
+    matrix: Float[ArrayLike, "R U M K"]
+    bound: Float[ArrayLike, "R U M"]
 
 
 Box = tuple[np.ndarray, np.ndarray]
@@ -58,7 +58,7 @@ def make_property(regions: list[tuple[Box, list[HalfSpaces]]]) -> Property:
     return Property(np.stack([box[0] for box in boxes]), np.stack([box[1] for box in boxes]), matrix, bound)
 
 
-def margin(prop: Property, region: Int[Array, "B"], y: Float[Array, "B K"]) -> Float[Array, "B"]:
+def margin(prop: Property, region: Int[ArrayLike, "B"], y: Float[ArrayLike, "B K"]) -> Float[Array, "B"]:
     """How far outputs are from being unsafe in their regions; safe where it is positive.
 
     The smallest over the unsafe intersections of the largest violation of one of its half-spaces: with scores of an

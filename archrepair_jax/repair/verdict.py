@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import chex
 import jax
 
 from archrepair_jax.models.network import Variables
@@ -45,4 +46,5 @@ def at_fraction(repair: Repair, fraction: float) -> Variables:
     """The variables on the line from the original (0) to the repair (1)."""
     if fraction == 1.0:
         return repair.variables
+    chex.assert_trees_all_equal_shapes(repair.start, repair.variables)  # of others the sum would broadcast
     return jax.tree.map(lambda a, b: (1 - fraction) * a + fraction * b, repair.start, repair.variables)

@@ -21,7 +21,7 @@ from archrepair_jax.search.operations import ORIGINAL, SPATIAL, VECTOR, Candidat
 DEFAULT = ("sep_conv_3x3", "dil_conv_3x3", "blur_conv_3x3", "gated_conv_1x1")
 MOST_HIDDEN = 16  # inner nodes of a genotype in a file
 Edge = tuple[int, int]
-Alphas = dict[str, Float[Array, "K"]]
+Alphas = dict[str, Float[Array, "_K"]]  # for each edge, one number a candidate
 
 
 @dataclasses.dataclass(frozen=True)

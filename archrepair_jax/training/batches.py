@@ -1,11 +1,12 @@
 """Examples on the device, and how a step draws its batch from them."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Shaped
 
 from archrepair_jax.data.augment import augment
 from archrepair_jax.data.order import batch_indices
@@ -32,7 +33,7 @@ class Pool(struct.PyTreeNode):
         key: decides the order.
     """
 
-    inputs: Array
+    inputs: Shaped[Array, "M ..."]
     labels: Int[Array, "M"]
     reference: Float[Array, "M K"]
     failing: Int[Array, "F"]
@@ -49,21 +50,30 @@ class Batch(struct.PyTreeNode):
     passing: Float[Array, "b"]
 
 
-def make_pool(inputs: Array, labels: Array, reference: Array, key: PRNGKeyArray) -> Pool:
+def make_pool(
+    inputs: Shaped[ArrayLike, "M ..."],
+    labels: Int[ArrayLike, "M"],
+    reference: Float[ArrayLike, "M K"],
+    key: PRNGKeyArray,
+) -> Pool:
     """Splits the examples into failing and passing by the original network's logits."""
+    chex.assert_rank([labels, reference], [1, 2])  # labels [M, 1] would be compared with every example's answer
+    chex.assert_equal_shape_prefix([inputs, labels, reference], 1)
     correct = np.asarray(reference).argmax(-1) == np.asarray(labels)
     indices = [jnp.asarray(np.flatnonzero(chosen), jnp.int32) for chosen in (~correct, correct)]
     return Pool(jnp.asarray(inputs), jnp.asarray(labels), jnp.asarray(reference), *indices, key)
 
 
-def plain_pool(inputs: Array, labels: Array, num_classes: int, key: PRNGKeyArray) -> Pool:
+def plain_pool(
+    inputs: Shaped[ArrayLike, "M ..."], labels: Int[ArrayLike, "M"], num_classes: int, key: PRNGKeyArray
+) -> Pool:
     """Examples to train a network from scratch: no failures, and no original to keep to."""
     everything = jnp.arange(len(labels), dtype=jnp.int32)
     reference = jnp.zeros((len(labels), num_classes), jnp.float32)
     return Pool(jnp.asarray(inputs), jnp.asarray(labels), reference, everything[:0], everything, key)
 
 
-def scaled(inputs: Array) -> Float[Array, "..."]:
+def scaled(inputs: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
     """What a network reads: uint8 images scaled to [0, 1], anything else as it is."""
     return inputs / jnp.float32(255) if inputs.dtype == jnp.uint8 else inputs
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, UInt8
+from jaxtyping import Array, ArrayLike, Float, Int, Int32, PRNGKeyArray, UInt8
 
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.views.view import View, copied, view_key
@@ -19,10 +19,11 @@ GREY_LEVELS = (2, 4, 8, 16, 32)  # of 255: the balls' radii at severity 1 to 5, 
 PGD_STEPS = 10
 
 Classifier = Callable[[Float[Array, "B H W C"]], Float[Array, "B K"]]
+Number = Float[ArrayLike, ""]
 
 
 def fgsm(
-    apply_fn: Classifier, x: Float[Array, "B H W C"], y: Int[Array, " B"], *, eps: float
+    apply_fn: Classifier, x: Float[Array, "B H W C"], y: Int[Array, " B"], *, eps: Number
 ) -> Float[Array, "B H W C"]:
     """One step of length ``eps`` along the sign of the loss gradient."""
     return _step(apply_fn, x, x, y, eps, eps)
@@ -34,8 +35,8 @@ def pgd(
     y: Int[Array, " B"],
     key: PRNGKeyArray | None,
     *,
-    eps: float,
-    step_size: float,
+    eps: Number,
+    step_size: Number,
     steps: int,
 ) -> Float[Array, "B H W C"]:
     """``steps`` signed gradient steps, from a uniform point of the ball; without a key from ``x``."""

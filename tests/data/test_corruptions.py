@@ -216,7 +216,7 @@ def test_quantize_cuts_off_and_keeps_whole_levels():
         ("snow", 1, jnp.zeros((1, 32, 32, 3), jnp.uint8), "uint8"),
     ],
 )
-def test_what_cannot_be_corrupted_is_refused_in_one_line(kind, severity, images, message):
+def test_what_cannot_be_corrupted_is_refused_in_one_line(kind, severity, images, message, unchecked):
     with pytest.raises(InputError, match=message) as raised:
         corrupt(images, jax.random.key(0), kind=kind, severity=severity)
     assert "\n" not in str(raised.value)

@@ -5,19 +5,16 @@ import dataclasses
 import json
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 from program import end, inside, results, wait_for
-from tiny_networks import compile_quickly  # noqa: F401
+from tiny_networks import compile_quickly, planar_network  # noqa: F401
 
 import archrepair_jax
 from archrepair_jax.errors import InputError
 from archrepair_jax.line import regions
-from archrepair_jax.models.families.mlp import mlp
 from archrepair_jax.models.formats.nnet import Normalization, read_nnet, write_nnet
 from archrepair_jax.models.formats.onnx import read_onnx, write_onnx
-from archrepair_jax.models.network import Network
 from archrepair_jax.proof import checker
 from archrepair_jax.proof.branch_and_bound import OPEN, Boxes, Verdict
 from archrepair_jax.repair import METHODS
@@ -38,8 +35,7 @@ class Files:
 
     def __init__(self, folder: pathlib.Path, monkeypatch, capsys, activation: str = "relu"):
         self.folder, self.out, self.monkeypatch, self.capsys = folder, folder / "out", monkeypatch, capsys
-        self.network = Network(mlp(2, widths=(16, 16), activation=activation), (2,), 2)
-        self.variables = jax.tree.map(lambda array: 2 * array, self.network.init(jax.random.key(1)))
+        self.network, self.variables = planar_network(activation=activation, stretch=2.0)
         self.scores = np.asarray(self.network.apply(self.variables, BOX))[:, 0]
         self.path = folder / ("tiny.nnet" if activation == "relu" else "tiny.onnx")
         if activation == "relu":

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny_networks
 
 from archrepair_jax.localization import gradients
 from archrepair_jax.localization.gradients import forward, neuron_gradients, stack
@@ -26,15 +27,7 @@ LABELS = jnp.arange(6) % 5
 
 @pytest.fixture(scope="module")
 def variables():
-    """Random ones, batch statistics included, so that these matter; variances are all above 1/2."""
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(NETWORK.init, jax.random.key(0))
-
-    def fill(path, leaf):
-        offset = 0.5 if "var" in jax.tree_util.keystr(path) else -0.5
-        return jnp.asarray(rng.random(leaf.shape, np.float32) + np.float32(offset))
-
-    return jax.tree_util.tree_map_with_path(fill, shapes)
+    return tiny_networks.random_variables(NETWORK)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_networks import random_variables
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import MODELS, ModelSettings, build
@@ -27,12 +28,6 @@ SMALL = {
 
 def shapes(network: Network):
     return jax.eval_shape(network.init, jax.random.key(0))
-
-
-def random_variables(network: Network):
-    """Random numbers in the shape of the network's variables: initialising it would take far longer to compile."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda x: jnp.asarray(rng.uniform(-0.4, 0.6, x.shape), jnp.float32) ** 2, shapes(network))
 
 
 def images(network: Network, count: int) -> jax.Array:

@@ -5,20 +5,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_networks import random_layers
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
-from archrepair_jax.models.families.mlp import mlp
-from archrepair_jax.models.network import Network
+from archrepair_jax.models.formats.dense import from_layers
 from archrepair_jax.proof import bounds
 from archrepair_jax.regions.properties import make_property, margin
 from archrepair_jax.regions.sampling import draw_cells, make_regions
 
-bounded_jit = jax.jit(bounds.linear_bounds, static_argnums=1)
-
-
-def network(activation="relu", widths=(6, 5)):
-    return Network(mlp(3, widths=widths, activation=activation), (2,), 3)
+linear_bounds, outputs = (jax.jit(f, static_argnums=1) for f in (bounds.linear_bounds, bounds.outputs))
+least_of = jax.jit(bounds.least)
 
 
 def box(seed, width):
@@ -27,14 +24,13 @@ def box(seed, width):
 
 
 def bounded(activation, seed, width):
-    net = network(activation)
-    layers, name = bounds.chain(net, net.init(jax.random.key(seed)))
+    layers, name = bounds.chain(*from_layers(random_layers(seed), activation))
     layers = jax.tree.map(lambda array: np.asarray(array, np.float64), layers)
     lower, upper = box(seed, width)
     rows = np.broadcast_to([*(half := np.array([[1.0, -1.0, 0.0], [0.0, 1.0, 2.0]])), *-half], (4, 4, 3))
     with jax.enable_x64(True):
-        linear = bounded_jit(layers, name, lower, upper, rows)
-        ends = bounds.least(linear, lower, upper)
+        linear = linear_bounds(layers, name, lower, upper, rows)
+        ends = least_of(linear, lower, upper)
         return layers, lower, upper, rows.repeat(2, 1), *jax.tree.map(np.asarray, (linear, ends))
 
 
@@ -47,7 +43,7 @@ def test_what_a_network_computes_lies_within_its_bounds(activation, seed, width)
     share[:, :4] = [[0, 0], [0, 1], [1, 0], [1, 1]]
     x = np.clip(lower[:, None] + share * (upper - lower)[:, None], lower[:, None], upper[:, None])
     with jax.enable_x64(True):
-        y = np.einsum("bmk,bpk->bpm", rows, np.asarray(bounds.outputs(layers, activation, x)))
+        y = np.einsum("bmk,bpk->bpm", rows, np.asarray(outputs(layers, activation, x)))
     assert (y >= least[:, None]).all()
     line = np.einsum("bmd,bpd->bpm", linear.matrix, x) + (linear.offset - linear.radius)[:, None]
     assert (y >= line - 1e-15).all()
@@ -72,8 +68,7 @@ def test_rounding_cannot_hide_the_exact_value_at_a_point(seed):
 
 @pytest.mark.parametrize("activation", list(bounds.ENCLOSURES))
 def test_no_input_of_a_cell_has_less_than_its_certain_slack(activation):
-    net = network(activation)
-    variables = net.init(jax.random.key(1))
+    net, variables = from_layers(random_layers(1), activation)
     unsafe = [(np.array([[1.0, -1.0, 0.0], [0.0, 1.0, 2.0]]), np.zeros(2)), (np.array([[0.0, 0.0, 1.0]]), np.ones(1))]
     prop = make_property([((-np.ones(2), np.ones(2)), unsafe)])
     cells = draw_cells(make_regions(prop.lower, prop.upper), jax.random.key(2), 50)
@@ -88,7 +83,7 @@ def test_no_input_of_a_cell_has_less_than_its_certain_slack(activation):
 @pytest.mark.parametrize(
     "make, named",
     [
-        (lambda: network("gelu"), "gelu"),
+        (lambda: from_layers(random_layers(1), "gelu")[0], "gelu"),
         (lambda: build(ModelSettings(name="convnet"), (28, 28, 1), 3), "input"),
     ],
 )

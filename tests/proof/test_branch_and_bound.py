@@ -2,10 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_networks import planar_network
 
-from archrepair_jax.models.families.mlp import mlp
 from archrepair_jax.models.formats.nnet import read_nnet
-from archrepair_jax.models.network import Network
 from archrepair_jax.proof import branch_and_bound as proof
 from archrepair_jax.proof.branch_and_bound import ProofSettings, prove
 from archrepair_jax.proof.certificate import make_certificate
@@ -13,8 +12,7 @@ from archrepair_jax.proof.checker import check
 from archrepair_jax.regions.properties import make_property, margin
 from archrepair_jax.regions.vnnlib import read_vnnlib
 
-NETWORK = Network(mlp(2, widths=(8, 8)), (2,), 2)
-VARIABLES = NETWORK.init(jax.random.key(3))
+NETWORK, VARIABLES = planar_network(2, (8, 8), seed=3)
 BOX = (np.array([-1.0, -1.0]), np.array([1.0, 1.0]))
 GRID = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 401)]), -1).reshape(-1, 2)
 

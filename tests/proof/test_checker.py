@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_networks import random_layers
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.families.mlp import ACTIVATIONS
@@ -29,15 +30,6 @@ BOX = (np.array([-1.0, -1.0]), np.array([1.0, 1.0]))
 GRID = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 201)]), -1).reshape(-1, 2)
 ROWS = np.array([[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]])  # the first output is the least
 SETTINGS = ProofSettings(max_boxes=5_000)
-
-
-def random_layers(seed, widths=(2, 6, 5, 3)):
-    rng = np.random.default_rng(seed)
-    return [Dense(rng.normal(size=(n, m)), rng.normal(size=m)) for n, m in zip(widths[:-1], widths[1:], strict=True)]
-
-
-def random_network(activation):
-    return from_layers([Dense(*(a.astype(np.float32) for a in layer)) for layer in random_layers(1)], activation)
 
 
 def reference(layers, activation, x):
@@ -63,7 +55,7 @@ def certified(network, variables, prop):
 @pytest.fixture(scope="module")
 def proved():
     """A network, its variables, a property and the certificate of that: 3 roots, and more boxes."""
-    network, variables = random_network("relu")
+    network, variables = from_layers(random_layers(1))
     prop = unsafe_below(network, variables, 0.01)
     certificate = certified(network, variables, prop)
     assert len(certificate.child) > 20 and len(certificate.child) == len(certificate.lower) + 3
@@ -78,7 +70,7 @@ def rejected(network, variables, prop, certificate, match=""):
 
 @pytest.mark.parametrize("activation", list(checker.LINES))
 def test_an_honest_proof_is_accepted(activation):
-    network, variables = random_network(activation)
+    network, variables = from_layers(random_layers(1), activation)
     prop = unsafe_below(network, variables, 0.01)
     check(network, variables, prop, certified(network, variables, prop))
 
@@ -220,7 +212,7 @@ def test_a_proof_that_was_not_finished_is_rejected(proved):
 
 
 def test_a_network_without_bounds_is_refused(proved):
-    network, variables = random_network("gelu")
+    network, variables = from_layers(random_layers(1), "gelu")
     with pytest.raises(InputError, match="activation gelu"):
         check(network, variables, proved[2], proved[3])
 
@@ -270,8 +262,8 @@ def test_what_the_prover_finds_is_found_again(activation, seed, width):
     slope, offset = checker.forms(layers, activation, lower, upper, rows)
     affine = tuple(Affine(layer.kernel.T, layer.bias) for layer in layers)
     with jax.enable_x64(True):
-        linear = linear_bounds(affine, activation, lower, upper, rows)
-        ends = np.asarray(least(linear, lower, upper))
+        linear = jax.jit(linear_bounds, static_argnums=1)(affine, activation, lower, upper, rows)
+        ends = np.asarray(jax.jit(least)(linear, lower, upper))
     assert (offset - abs(slope).sum(-1) >= ends).all()
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archrepair_jax.models.formats.nnet import read_nnet
+from archrepair_jax.models.network import Network
 from archrepair_jax.regions.properties import make_property, margin
 from archrepair_jax.regions.sampling import draw_cells, inward, make_regions, seek, uniform
 from archrepair_jax.regions.vnnlib import read_vnnlib
@@ -80,12 +81,9 @@ def test_seeking_keeps_to_the_region_of_each_start():
     space = [(np.array([[1.0]]), np.array([-10.0]))]
     prop = make_property([((np.array([0.0]), np.array([1.0])), space), ((np.array([2.0]), np.array([3.0])), space)])
 
-    class Identity:
-        def apply(self, variables, x):
-            return x
-
+    identity = Network((), (1,), 1)
     starts = uniform(make_regions(prop.lower, prop.upper), jax.random.key(1), 64)
-    found, least = seek(Identity(), {}, prop, make_regions(prop.lower, prop.upper), starts)
+    found, least = seek(identity, {}, prop, make_regions(prop.lower, prop.upper), starts)
     above = np.asarray(found.inputs[:, 0]) - 2.0 * np.asarray(starts.tags)
     assert ((above >= 0) & (above <= 1)).all() and (above <= 0.01).sum() >= 16, "the long descents reach the end"
     assert (found.inputs <= starts.inputs).all()

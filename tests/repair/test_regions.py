@@ -6,12 +6,11 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from tiny_networks import compile_quickly  # noqa: F401
+from tiny_networks import compile_quickly, planar_network  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.survey import survey
-from archrepair_jax.models.families.mlp import ACTIVATIONS, mlp
-from archrepair_jax.models.network import Network
+from archrepair_jax.models.families.mlp import ACTIVATIONS
 from archrepair_jax.proof.bounds import certain_slack
 from archrepair_jax.proof.branch_and_bound import COUNTEREXAMPLE, PROVED, prove
 from archrepair_jax.regions.properties import make_property
@@ -60,8 +59,7 @@ LOOP = Loop(tuple(jax.devices()[:1]), steps_per_call=100)
 
 def make_problem(activation: str = "relu", share: float = 0.05, below: float = 0.0) -> RegionProblem:
     """The first output is to stay above a level that it misses on a small share of the box."""
-    network = Network(mlp(2, widths=(16, 16), activation=activation), (2,), 2)
-    variables = jax.tree.map(lambda array: 2 * array, network.init(jax.random.key(1)))
+    network, variables = planar_network(activation=activation, stretch=2.0)
     inside = np.random.default_rng(0).uniform(*BOX, (4_000, 2)).astype(np.float32)
     level = float(np.quantile(network.apply(variables, inside)[:, 0], share)) - below
     prop = make_property([(BOX, [(np.array([[1.0, 0.0]]), np.array([level]))])])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +10,11 @@ import pytest
 import tiny_networks
 
 from archrepair_jax.models.network import block_variables
-from archrepair_jax.repair.architecture import install
-from archrepair_jax.repair.guard import at_fraction
+from archrepair_jax.repair.edits import Replaced
 from archrepair_jax.repair.problem import Repair
+from archrepair_jax.repair.verdict import at_fraction
 from archrepair_jax.search import selection
-from archrepair_jax.search.bilevel import SearchSettings
+from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, SearchState
 from archrepair_jax.search.cell import (
     FoundBlock,
     Genotype,
@@ -38,19 +37,24 @@ ONE = choose_devices(1)
 SPACE = Space(1, ("conv_1x1", "sep_conv_3x3", "blur_conv_3x3"), 4, 1)
 
 
-def search_of(space):
-    return types.SimpleNamespace(relaxed=types.SimpleNamespace(space=space), weight_step=None)
+def undecided():
+    """A search over ``SPACE`` that has learned nothing: equal alphas, no weights and no examples."""
+    network = tiny_networks.residual_network()
+    relaxed = RelaxedBlock(dict(network.blocks)["stage1_block1"], SPACE)
+    search = Search(network, "stage1_block1", relaxed, SearchSettings(), TuningSettings())
+    state = SearchState(jnp.int32(0), {}, {}, uniform_alphas(SPACE), (), ())
+    return search, state, SearchData({"params": {}, "batch_stats": {}}, full_masks(SPACE), None, None)
 
 
 def test_the_largest_alpha_of_every_edge_is_taken():
-    alphas = uniform_alphas(SPACE) | {
+    search, start, _ = undecided()
+    alphas = {
         "edge_0_1": jnp.array([-1.0, -3.0, -2.0]), "edge_0_2": jnp.array([0.1, 0.2, 0.3, 0.4]),
         "edge_1_2": jnp.array([0.0, 5.0, -5.0]),
     }  # fmt: skip
-    genotype = largest_alpha(search_of(SPACE), types.SimpleNamespace(alphas=alphas))
+    genotype = largest_alpha(search, start.replace(alphas=alphas))
     assert dict(genotype) == {(0, 1): "conv_1x1", (0, 2): "blur_conv_3x3", (1, 2): "sep_conv_3x3"}
-    start = types.SimpleNamespace(alphas=uniform_alphas(SPACE))
-    assert dict(largest_alpha(search_of(SPACE), start))[SPACE.direct] == ORIGINAL
+    assert dict(largest_alpha(search, start))[SPACE.direct] == ORIGINAL
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,12 +68,10 @@ def test_the_candidate_whose_absence_hurts_most_stays_alone(seed, monkeypatch):
         return 1.0 + float(missing)
 
     monkeypatch.setattr(selection, "validation_judge", lambda *_: planted)
-    settings, data = SearchSettings(projection_steps=0), types.SimpleNamespace()
-    data.replace = lambda **_: data
-    genotype, state, losses = by_perturbation(
-        search_of(SPACE), "state", data, settings, jax.random.key(seed), Loop(ONE)
-    )
-    assert (dict(genotype), state) == (needed, "state")
+    search, start, data = undecided()
+    settings = SearchSettings(projection_steps=0)
+    genotype, state, losses = by_perturbation(search, start, data, settings, jax.random.key(seed), Loop(ONE))
+    assert dict(genotype) == needed and state is start
     assert {name: np.argmax(values) for name, values in losses.items()} == {"0->1": 1, "0->2": 3, "1->2": 0}
     assert len(asked) == 3 + 4 + 3  # every candidate is taken out once
     assert all(sum(values) == max(values) + len(values) - 1 for values in losses.values())
@@ -81,9 +83,7 @@ def test_the_candidate_whose_absence_hurts_most_stays_alone(seed, monkeypatch):
 
 def test_edges_are_decided_in_random_order(monkeypatch):
     monkeypatch.setattr(selection, "validation_judge", lambda *_: lambda *_: 0.0)
-    data = types.SimpleNamespace()
-    data.replace = lambda **_: data
-    decide = functools.partial(by_perturbation, search_of(SPACE), "state", data, SearchSettings(projection_steps=0))
+    decide = functools.partial(by_perturbation, *undecided(), SearchSettings(projection_steps=0))
     orders = {tuple(decide(jax.random.key(seed), Loop(ONE))[2]) for seed in range(8)}
     assert len(orders) > 2
 
@@ -146,7 +146,7 @@ def test_a_found_block_computes_what_the_decided_mixture_does(kind, keeps_origin
         alphas["edge_0_2"], choices[0, 2] = jnp.zeros(3), ORIGINAL
     genotype = Genotype(space, tuple(choices[edge] for edge in space.edges))
     found = FoundBlock(relaxed.original, genotype)
-    state = types.SimpleNamespace(alphas=alphas, weights=learned["params"], statistics=learned["batch_stats"])
+    state = SearchState(jnp.int32(0), learned["params"], learned["batch_stats"], alphas, (), ())
     template = {name: part for name, part in template_of(found, x).items() if name in ("params", "batch_stats")}
     inherited = inherit(state, genotype, template)
     assert jax.tree.map(jnp.shape, inherited) == jax.tree.map(jnp.shape, template)
@@ -164,12 +164,13 @@ def test_silencing_leads_back_to_the_original_and_the_line_from_there_to_the_rep
     network, variables, block, x, relaxed, _ = searched(kind)
     operation = relaxed.space.operations[0]
     genotype = Genotype(relaxed.space, (operation, ORIGINAL, operation))
-    repaired = install(network, block, genotype)
+    edit = Replaced(block, genotype)
+    repaired = edit.apply(network)
     learned = tiny_networks.random_variables(repaired, seed=1)
     silent = silenced(block_variables(learned, block), block_variables(variables, block), genotype)
     start = {name: variables[name] | {block: silent[name]} for name in variables}
     end = {name: variables[name] | {block: learned[name][block]} for name in variables}
-    repair = Repair(repaired, end, start, 0)
+    repair = Repair((edit,), end, start)
 
     images, _ = tiny_networks.random_examples(network, 5)
     outputs = [np.asarray(repaired.apply(at_fraction(repair, f), images / np.float32(255))) for f in (0.0, 0.5, 1.0)]

@@ -98,7 +98,7 @@ def test_the_loss_by_hand():
 
 
 def test_keeping_to_the_original_costs_nothing_at_the_original():
-    logits = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    logits = jax.random.normal(jax.random.key(0), (6, 4))
     batch = Batch(jnp.zeros(6), jnp.zeros(6, jnp.int32), logits + 3.0, jnp.ones(6))  # a shift changes no probability
     assert float(repair_loss(logits, batch, 100.0)) == pytest.approx(float(repair_loss(logits, batch, 0.0)), rel=1e-5)
     gradient = jax.jit(jax.grad(lambda x: repair_loss(x, batch, 100.0) - repair_loss(x, batch, 0.0)))(logits)

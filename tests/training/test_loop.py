@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,12 +137,12 @@ def training():
     settings = TuningSettings(batch_size=8, augment=("flip",))
     rates = dict.fromkeys(network.names, 1.0)
     optimizer = make_optimizer(settings, 7, rates)
-    step = tuning_step(network, rates, optimizer, settings, train=False)
+    step = chex.assert_max_traces(tuning_step(network, rates, optimizer, settings, train=False), n=1)
     data = variables, tiny_networks.image_pool(network, variables, 20)
     return step, start_state(variables, rates, optimizer), data
 
 
-def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not(tmp_path):
+def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not_and_traces_nothing_anew(tmp_path):
     step, start, data = training()
     through, through_history = Loop(ONE).run("training", step, start, data, steps=7)
     for looks in (2, 3):

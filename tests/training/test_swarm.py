@@ -17,7 +17,7 @@ BIRDNN = SwarmSettings(inertia=0.8, cognitive=0.41, social=0.41, velocity=1.0)
 
 def minimum(cost, dimensions, swarm_settings=DEFAULT, seed=0):
     run = jax.jit(lambda key: minimize(cost, dimensions, swarm_settings, key))
-    return jax.device_get(run(jax.random.key(seed)))
+    return run(jax.random.key(seed))
 
 
 @pytest.mark.parametrize("swarm_settings", [DEFAULT, BIRDNN])

@@ -83,7 +83,7 @@ def hand_layers():
 
 
 def test_inputs_are_clipped_and_normalised_and_outputs_get_their_units_back():
-    np.testing.assert_array_equal(HEADER.normalize(np.array([[-7, 5], [1, 99]])), [[-1, 0], [1, 2.5]])
+    np.testing.assert_array_equal(HEADER.normalize(np.array([[-7.0, 5.0], [1.0, 99.0]])), [[-1, 0], [1, 2.5]])
     np.testing.assert_array_equal(HEADER.denormalize(np.array([0, -2.0])), [0.5, -7.5])
 
 

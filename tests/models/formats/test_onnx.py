@@ -5,11 +5,12 @@ import sys
 import jax
 import numpy as np
 import pytest
+from tiny_networks import random_layers
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.families.mlp import ACTIVATIONS, Layer, mlp
-from archrepair_jax.models.formats.dense import Dense, from_layers
+from archrepair_jax.models.formats.dense import from_layers
 from archrepair_jax.models.formats.nnet import read_nnet
 from archrepair_jax.models.formats.onnx import read_onnx, write_onnx
 from archrepair_jax.models.network import Network
@@ -49,12 +50,7 @@ def evaluate(path, x):
 
 
 def random_mlp(activation="relu", widths=(7, 5), inputs=6, classes=3):
-    sizes = [inputs, *widths, classes]
-    layers = [
-        Dense(RNG.normal(size=(a, b)).astype(np.float32), RNG.normal(size=b).astype(np.float32))
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-    ]
-    return from_layers(layers, activation)
+    return from_layers(random_layers(0, (inputs, *widths, classes)), activation)
 
 
 def save_chain(path, operations, shape=(1, 6), opset=20, domain=""):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from hypothesis import strategies as st
+from tiny_networks import random_variables
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
@@ -30,13 +31,6 @@ FAMILIES = {
 CIFAR = ModelSettings(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-def random_variables(network, seed=0):
-    """Random numbers in the shape of the network's variables, without initialising it."""
-    rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(network.init, jax.random.key(0))
-    return jax.tree.map(lambda x: rng.uniform(0.5, 1.5, x.shape).astype(np.float32), shapes)
-
-
 def torch_arrays(network, settings, variables):
     """The variables as a torch file would have them: the table, read backwards."""
     arrays = {}
@@ -44,7 +38,7 @@ def torch_arrays(network, settings, variables):
         variable = variables
         for part in entry.path:
             variable = variable[part]
-        unfolded = variable.reshape([entry.split[axis] for axis in entry.axes])
+        unfolded = np.array(variable).reshape([entry.split[axis] for axis in entry.axes])
         arrays[key] = unfolded.transpose(np.argsort(entry.axes)).reshape(entry.stored)
     return arrays
 

@@ -11,8 +11,9 @@ from tiny_networks import compile_quickly  # noqa: F401
 from archrepair_jax.errors import InputError
 from archrepair_jax.line.saving import rebuild
 from archrepair_jax.models.blocks import Scale
-from archrepair_jax.repair import METHODS, imitation_methods
+from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.guard import at_fraction, guarded
+from archrepair_jax.repair.imitation import methods as imitation_methods
 from archrepair_jax.repair.imitation.methods import check_tuning
 from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings
 from archrepair_jax.repair.problem import Examples, Problem, logits

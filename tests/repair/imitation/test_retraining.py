@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import compile_quickly  # noqa: F401
+from tiny_networks import compile_quickly, planar_network  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import CLASSIFICATION, label_slack
-from archrepair_jax.models.families.mlp import mlp
-from archrepair_jax.models.network import Network
 from archrepair_jax.repair.imitation.cases import Cases
 from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings, make_lessons, retrain, targets
 from archrepair_jax.training.batches import Samples
@@ -36,11 +34,6 @@ LOOP = Loop(tuple(jax.devices()[:1]), steps_per_call=50)
 
 def slack(tags, y):
     return np.asarray(label_slack(None, jnp.asarray(tags), jnp.asarray(y)))
-
-
-def make_network():
-    network = Network(mlp(3, widths=(16, 16)), (2,), 3)
-    return network, jax.tree.map(lambda array: 3 * array, network.init(jax.random.key(1)))  # so that decisions vary
 
 
 def make_cases(network, variables, count: int = 200) -> Cases:
@@ -101,7 +94,7 @@ def test_without_negatives_there_is_nothing_to_repair():
 
 def test_each_kind_keeps_its_own_behaviour():
     """The released code of the method mixed its batches up; here, each kind of example carries its own targets."""
-    network, variables = make_network()
+    network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
     lessons = make_lessons(
         network, variables, cases, CLASSIFICATION, LEARN, (1.0, 1.0), jax.random.key(0), LOOP.devices
@@ -117,7 +110,7 @@ def test_each_kind_keeps_its_own_behaviour():
 
 def test_what_is_to_be_kept_is_kept():
     """By emphasis, so that nothing is compiled anew."""
-    network, variables = make_network()
+    network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
     inputs = cases.positives.inputs, cases.outside.inputs
 
@@ -132,7 +125,7 @@ def test_what_is_to_be_kept_is_kept():
 
 
 def test_a_margin_is_asked_for():
-    network, variables = make_network()
+    network, variables = planar_network(3, stretch=3.0)
     cases, key = make_cases(network, variables), jax.random.key(5)
 
     def least(**changes) -> float:
@@ -144,7 +137,7 @@ def test_a_margin_is_asked_for():
 
 
 def test_the_head_learns_from_behaviour_before_it():
-    network, variables = make_network()
+    network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
     learn = dataclasses.replace(LEARN, behaviour="head")
     lessons = make_lessons(
@@ -158,7 +151,7 @@ def test_the_head_learns_from_behaviour_before_it():
 
 
 def test_one_device_and_eight_agree():
-    network, variables = make_network()
+    network, variables = planar_network(3, stretch=3.0)
     cases, key = make_cases(network, variables), jax.random.key(7)
     learn = dataclasses.replace(LEARN, steps=10)
     one, eight = (
@@ -169,7 +162,7 @@ def test_one_device_and_eight_agree():
 
 
 def test_examples_outside_may_be_missing():
-    network, variables = make_network()
+    network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
     cases = cases.replace(outside=jax.tree.map(lambda array: array[:0], cases.outside))
     repaired = retrain(network, variables, cases, CLASSIFICATION, LEARN, jax.random.key(8), LOOP)
