@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.cost import count
+from archrepair_jax.models.cost import count_needed
 from archrepair_jax.training.ledger import FORWARD, Cost, metering
 
 AXIS = "batch"  # also named by the networks' batch normalisation
@@ -108,7 +108,7 @@ class ParallelSteps:
         leaves, structure = jax.tree.flatten((state, data))
         shapes = structure, tuple(np.shape(leaf) for leaf in leaves)
         if shapes not in self._counts:
-            self._counts[shapes] = count(jax.make_jaxpr(self._run)(state, data).jaxpr) // self.length
+            self._counts[shapes] = count_needed(jax.make_jaxpr(self._run)(state, data).jaxpr) // self.length
         return Cost(self.passes, self._counts[shapes]) * self.devices
 
 
@@ -142,4 +142,4 @@ class ParallelMap:
     def price(self, constants: Any, array: Any) -> Cost:
         """What all rows cost: a forward pass each."""
         row = jax.ShapeDtypeStruct((1, *np.shape(array)[1:]), array.dtype)
-        return Cost(FORWARD, count(jax.make_jaxpr(self.function)(constants, row).jaxpr)) * len(array)
+        return Cost(FORWARD, count_needed(jax.make_jaxpr(self.function)(constants, row).jaxpr)) * len(array)

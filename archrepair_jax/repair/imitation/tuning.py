@@ -25,7 +25,7 @@ from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.swarm import SwarmSettings, minimize
 
-Factors = dict[str, Float[Array, "D"]]  # for each block that is scaled, what its channels are multiplied by
+Factors = dict[str, Float[Array | np.ndarray, "D"]]  # for each block that is scaled, what its channels are multiplied by
 NEGATIVE, POSITIVE, OUTSIDE, PADDING = range(4)
 
 
