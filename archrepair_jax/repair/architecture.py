@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from archrepair_jax.models.network import Network, Variables, block_variables
+from archrepair_jax.precision import exact
 from archrepair_jax.repair.fine_tuning import descend
 from archrepair_jax.repair.problem import Problem, Repair, block_pools
 from archrepair_jax.repair.settings import RepairSettings
@@ -137,6 +138,7 @@ def recalibrate(
     if not new or not batches:
         return variables
 
+    @exact  # the statistics are a part of the network
     def step(state, data):
         number, total = state
         own, pool = data

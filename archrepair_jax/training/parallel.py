@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.precision import exact
 
 AXIS = "batch"  # also named by the networks' batch normalisation
 
@@ -74,6 +75,8 @@ def call_length(steps: int, at_most: int, devices: Devices, convolutions: bool =
 def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
     """Runs ``step(state, data) -> (state, metrics)`` ``length`` times in one call on all devices.
 
+    Its inner products are as precise as the device or JAX's flag has them, unless the step itself is ``exact``.
+
     Returns a function of (replicated) state and data, giving the new state and the metrics stacked over the steps. The
     same step, devices and length give the same function, compiled once. No buffers are donated: the caller may still
     need the old state (``Loop`` keeps it when the new one is no longer finite), and beside the activations it is small.
@@ -91,13 +94,13 @@ def parallel_steps(step: Callable, devices: Devices, length: int) -> Callable:
 
 
 def parallel_map(function: Callable, devices: Devices, batch_size: int) -> Callable:
-    """Applies ``function(constants, batch)`` to a long array, ``batch_size`` rows a call over all devices.
+    """Applies ``function(constants, batch)``, exactly, to a long array, ``batch_size`` rows a call over all devices.
 
     Returns a function of (constants, array [N, …]) giving the stacked results [N, …] as a host array; the last batch is
     padded with zeros, and the padding cut off again.
     """
     size = -(-batch_size // len(devices)) * len(devices)
-    mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=list(devices))
+    mapped = jax.pmap(exact(function), AXIS, in_axes=(None, 0), devices=list(devices))
 
     def apply(constants, array):
         constants, parts = replicate(constants, devices), []

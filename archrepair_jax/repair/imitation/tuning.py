@@ -20,6 +20,7 @@ from archrepair_jax.models.blocks import Normalize, Scale
 from archrepair_jax.models.families.mlp import Layer
 from archrepair_jax.models.layers import Head
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import exact
 from archrepair_jax.repair.imitation.cases import Cases
 from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.swarm import SwarmSettings, minimize
@@ -125,6 +126,7 @@ def cost_weights(cases: Cases, settings: ImitationTuningSettings) -> Float[np.nd
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))
+@exact
 def behaviour_differences(
     network: Network, variables: Variables, negatives: Samples, positives: Samples, chunk: int
 ) -> dict[str, Float[Array, "D"]]:
@@ -159,6 +161,7 @@ def choose_neurons(
 
 
 @functools.partial(jax.jit, static_argnames=("network", "specification", "settings", "chunk", "channels"))
+@exact
 def search(
     network: Network,
     specification: Specification,
