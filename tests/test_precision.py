@@ -1,4 +1,4 @@
-"""What is decided depends neither on the default device nor on JAX's flags."""
+"""What is decided and what is proved depends neither on the default device nor on JAX's flags."""
 
 import functools
 import re
@@ -9,9 +9,13 @@ import pytest
 import tiny_networks
 from tiny_networks import compile_quickly  # noqa: F401
 
+from archrepair_jax.errors import InputError
+from archrepair_jax.line import regions as line
+from archrepair_jax.line.region_settings import RegionSettings
 from archrepair_jax.localization import LocalizationSettings, localize
 from archrepair_jax.models.families.mlp import mlp
 from archrepair_jax.models.network import Network
+from archrepair_jax.proof import branch_and_bound as proof
 from archrepair_jax.proof.bounds import certain_slack
 from archrepair_jax.regions.properties import make_property
 from archrepair_jax.regions.sampling import draw_cells, make_regions, uniform
@@ -193,3 +197,47 @@ def test_steps_of_descent_leave_it_to_the_flag(flag, precision, flags, products)
     flags(jax_default_matmul_precision=flag)
     found = products(descend)
     assert found and all(each == [precision, precision] for each in found)
+
+
+@pytest.fixture
+def proving(monkeypatch):
+    """Proves that the first output stays above a level; gives the verdict, and of what type and where arrays were."""
+    look_at, seen = proof.look_at, set()
+
+    def watched(*arguments):
+        look = look_at(*arguments)
+        seen.update((str(array.dtype), *array.devices()) for array in look if array.dtype != bool)
+        return look
+
+    monkeypatch.setattr(proof, "look_at", watched)
+
+    def prove(prop, variables=VARIABLES):
+        seen.clear()
+        verdict = proof.prove(NETWORK, variables, prop)
+        return (verdict.status, verdict.looked_at, verdict.child.tolist(), *map(np.ndarray.tolist, verdict.boxes)), seen
+
+    return prove
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("device", [None, DEVICES[3]])
+@pytest.mark.parametrize("precision", [None, "bfloat16", "BF16_BF16_F32"])
+def test_proofs_are_in_float64_on_the_cpu_whatever_the_flags(precision, device, x64, flags, proving):
+    level = float(np.float32(SCORES.min() - 0.05))
+    expected, _ = proving(below(level))
+    assert expected[0] == proof.PROVED and expected[1] > 1
+    flags(jax_default_matmul_precision=precision, jax_default_device=device, jax_enable_x64=x64)
+    assert proving(below(level)) == (expected, {("float64", jax.devices("cpu")[0])})
+    elsewhere = jax.device_put((below(level), VARIABLES), DEVICES[5])
+    assert proving(*elsewhere) == (expected, {("float64", jax.devices("cpu")[0])})
+
+
+def test_without_a_cpu_a_proof_is_refused_before_the_repair(monkeypatch, tmp_path):
+    def no_cpu(**_):
+        raise RuntimeError("Unknown backend cpu")
+
+    monkeypatch.setattr(jax, "local_devices", no_cpu)
+    with pytest.raises(InputError, match="add ,cpu to it"):
+        proof.prove(NETWORK, VARIABLES, HALF)
+    with pytest.raises(InputError, match="add ,cpu to it"):
+        line.run(RegionSettings(), tmp_path)

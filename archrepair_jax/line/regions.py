@@ -20,6 +20,7 @@ from archrepair_jax.line.work_folder import Clock, WorkFolder
 from archrepair_jax.models.formats.nnet import Normalization, read_nnet, write_nnet
 from archrepair_jax.models.formats.onnx import read_onnx, write_onnx
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import cpu
 from archrepair_jax.proof.branch_and_bound import COUNTEREXAMPLE, OPEN, PROVED, Verdict, prove
 from archrepair_jax.proof.certificate import make_certificate, write_certificate
 from archrepair_jax.proof.checker import Rejected
@@ -122,6 +123,8 @@ def run(
     ``report.json``, which it returns. Raises as ``images.run`` does.
     """
     devices = choose_devices(settings.devices)
+    if settings.prove:
+        cpu()  # refuses at once, and not after the repair
     check_batch(settings.repair.retraining.batch_size // 4, devices, "a quarter of repair.retraining.batch_size")
     check_batch(settings.repair.retraining.cells, devices, "repair.retraining.cells")
     cases = [read_case(settings, *pair) for pair in pairs(settings)]

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import float64_on_cpu
 from archrepair_jax.proof.bounds import Affine, Linear, chain, least, linear_bounds, outputs
 from archrepair_jax.regions.properties import Property
 
@@ -102,7 +103,7 @@ def prove(
     has no bounds.
     """
     layers, activation = chain(network, variables)
-    layers = jax.tree.map(lambda array: np.asarray(array, np.float64), layers)
+    layers, prop = jax.tree.map(lambda array: np.asarray(array, np.float64), (layers, prop))
     with ThreadPoolExecutor() as pool:
         look = functools.partial(look_at_many, pool, layers, activation, settings.batch_size, prop)
         return search(look, prop, settings, report)
@@ -177,7 +178,7 @@ def look_at_many(
     def look(start: int) -> Look:
         batch = padded.at(slice(start, start + batch_size))
         space = prop.matrix[batch.region, batch.unsafe], prop.bound[batch.region, batch.unsafe]
-        with jax.enable_x64(True):  # which holds for one thread only
+        with float64_on_cpu():
             return jax.device_get(look_at(layers, activation, batch.lower, batch.upper, *space))
 
     parts = pool.map(look, range(0, len(padded.region), batch_size))
