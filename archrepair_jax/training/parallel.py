@@ -3,7 +3,8 @@
 A step is written for one device's share of the batch and run by ``pmap`` on all of them. State and data are whole on
 every device (no leading device axis); each device takes its slice of the batch's indices with ``share`` and every
 result passes ``mean`` before it leaves. ``out_axes=None`` does not check that: it returns the first device's value, so
-a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud).
+a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud). What is not parallel (swarms, surveys,
+searches for violations) runs on JAX's default device, which is the first of those chosen; proofs run on the CPU.
 """
 
 import functools
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
@@ -25,9 +27,13 @@ Devices = tuple[jax.Device, ...]
 
 
 def choose_devices(count: int) -> Devices:
-    """The first ``count`` devices, or all of them for 0. Raises InputError when there are fewer."""
+    """``count`` devices, or all of them for 0: the default one, which may be set, and the first of the others like it.
+
+    Raises InputError when there are fewer.
+    """
     try:
-        available = jax.devices()
+        (default,) = jnp.zeros(()).devices()
+        available = sorted(jax.devices(default.platform), key=lambda device: device != default)
     except (RuntimeError, AssertionError) as error:  # what JAX raises depends on the plugins that are installed
         asked = os.environ.get("JAX_PLATFORMS", "")
         raise InputError(f"JAX finds no device (JAX_PLATFORMS={asked}): unset it, or install what it names") from error
