@@ -13,19 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from archrepair_jax.errors import InputError, within
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.models.cost import multiply_adds
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import exact
 from archrepair_jax.repair.edits import Scaled, apply
 from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.swarm import SwarmSettings, minimize
 
-Factors = dict[str, Float[Array | np.ndarray, "D"]]  # for each block that is scaled, what its channels are multiplied by
+Factors = dict[str, Float[ArrayLike, "D"]]  # for each block that is scaled, what its channels are multiplied by
 NEGATIVE, POSITIVE, OUTSIDE, PADDING = range(4)
 
 
@@ -149,6 +150,7 @@ def cost_weights(cases: Cases, settings: ImitationTuningSettings) -> Float[np.nd
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))
+@exact
 def behaviour_differences(
     network: Network, variables: Variables, negatives: Samples, positives: Samples, chunk: int
 ) -> dict[str, Float[Array, "D"]]:
@@ -183,6 +185,7 @@ def choose_neurons(
 
 
 @functools.partial(jax.jit, static_argnames="scaling")
+@exact
 def search(
     scaling: Scaling,
     variables: Variables,
