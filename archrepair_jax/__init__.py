@@ -1,6 +1,6 @@
 """archrepair_jax: finds the block of a trained network that is to blame, and searches a better one."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str):

@@ -39,13 +39,15 @@ class Declared(NamedTuple):
 
 
 def read_npz(
-    path: str | os.PathLike, choose: Callable[[Mapping[str, Declared]], Iterable[str]] = list
+    path: str | os.PathLike,
+    choose: Callable[[Mapping[str, Declared]], Iterable[str]] = list,
+    what: str = ".npz archive of arrays: save it again with np.savez",
 ) -> dict[str, np.ndarray]:
     """The arrays of an .npz archive, all or those that ``choose`` names when it is shown what is declared of each.
 
     Nothing is unpacked before that, and never more than ``check_unpacked`` allows. Raises what ``choose`` raises, and
-    InputError for a file that cannot be read, is damaged or no archive of arrays, is too large, or holds Python
-    objects, which can run code when they are read.
+    InputError for a file that cannot be read, is damaged or none (the error says ``what`` it should be, and what to
+    do), is too large, or holds Python objects, which can run code when they are read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,9 +64,7 @@ def read_npz(
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror or error}); check the path") from error
     except Exception as error:  # zipfile, zlib and numpy have a dozen ways to fail on a damaged file
-        raise InputError(
-            f"cannot read {path}: it is damaged or no .npz archive of arrays; save it again with np.savez"
-        ) from error
+        raise InputError(f"{path} is damaged or no {what}") from error
 
 
 def declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Declared:
@@ -105,4 +105,4 @@ def read_json(path: str | os.PathLike) -> Any:
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror or error}); check the path") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path}: it is damaged or no JSON; write it again") from error
+        raise InputError(f"{path} is damaged or no JSON: write it again") from error

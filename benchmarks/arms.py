@@ -16,31 +16,29 @@ from provenance import head
 
 def rows(report: dict) -> list[dict]:
     """One row an arm; accuracies and rates as shares."""
-    repair = report["repair"]
-    after, outcome = report["after"], report["outcome"]
-    first = {
-        "name": f"the repair: {repair['method']} of {repair['block'] or 'the whole network'}",
-        "decision": repair["guard"]["decision"],
-        "clean": after["clean"]["accuracy"],
-        **{name: after["corrupted"][key] for name, key in MEANS.items()},
-        "by_kind": after["corrupted"]["by_kind"],
-        **{name: outcome[name] for name in RATES},
-        "sample_gradients": repair["sample_gradients"],
-        "parameters": repair["parameters"]["after"],
+    return [row(arm) for arm in report["arms"] if arm["measures"]]
+
+
+def row(arm: dict) -> dict:
+    measures, spent = arm["measures"], arm["spent"] or dict.fromkeys(SPENT, 0)
+    corrupted = measures["corrupted"] or dict.fromkeys(MEANS.values()) | {"by_kind": {}}
+    return {
+        "name": f"{arm['name']} of {arm['where']}" if arm["where"] else arm["name"],
+        "role": arm["role"],
+        "decision": arm["verdict"] and arm["verdict"]["decision"],
+        "clean": measures["clean"]["accuracy"],
+        **{name: corrupted[key] for name, key in MEANS.items()},
+        **{name: measures["outcome"][name] for name in RATES},
+        **{name: round(spent[name], 1) for name in SPENT},
+        "parameters": arm["size"]["parameters"],
+        **corrupted["by_kind"],
     }
-    stages = report["cost"]["stages"]
-    table = [first, *report["controls"]]
-    names = [repair["method"], *(control["name"] for control in report["controls"])]
-    return [row | row["by_kind"] | spent(stages.get(name)) for row, name in zip(table, names, strict=True)]
 
 
 MEANS = {"corrupted_mean": "mean", "seen_mean": "seen_mean", "unseen_mean": "unseen_mean"}
 RATES = ("repair_rate", "repair_rate_interval", "break_rate", "break_rate_interval")
-COLUMNS = ("name", "decision", "clean", *MEANS, *RATES, "sample_gradients", "parameters", "seconds", "compile_seconds")
-
-
-def spent(cost: dict | None) -> dict:
-    return {name: round(cost[name], 1) if cost else 0 for name in ("seconds", "compile_seconds")}
+SPENT = ("sample_gradients", "multiply_adds", "seconds", "compile_seconds")
+COLUMNS = ("name", "role", "decision", "clean", *MEANS, *RATES, "parameters", *SPENT)
 
 
 def written(value) -> str:
@@ -58,18 +56,19 @@ def main() -> None:
     parser.add_argument("--kinds", action="store_true")
     arguments = parser.parse_args()
     report = json.loads((arguments.workdir / "report.json").read_text())
-    place, outcome = report["environment"], report["outcome"]
+    place, original = report["environment"], report["arms"][0]["measures"]
     text = io.StringIO()
     text.write(
         head(
             arguments.command,
             f"{place['devices'][0]}, {place['cpu_count']} cores, jax {place['jax']}; seed {report['config']['seed']}; "
-            f"{report['cost']['total_seconds']:.0f} seconds in all",
-            f"{outcome['failing']} failing and {outcome['passing']} passing test examples; {report['outcome_line']}",
+            f"{sum(report['cost'][unit] for unit in ('seconds', 'compile_seconds')):.0f} seconds in all",
+            f"{original['outcome']['failing']} failing and {original['outcome']['passing']} passing test examples; "
+            f"{report['outcome_line']}",
             commit=arguments.commit,
         )
     )
-    kinds = report["before"]["corrupted"]["by_kind"] if arguments.kinds else ()
+    kinds = original["corrupted"]["by_kind"] if arguments.kinds else ()
     middle = COLUMNS.index("repair_rate")
     columns = *COLUMNS[:middle], *kinds, *COLUMNS[middle:]
     table = csv.DictWriter(text, columns)

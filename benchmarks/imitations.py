@@ -17,11 +17,11 @@ import optax
 from jaxtyping import Array, Float
 
 from archrepair_jax.evaluation.survey import Tally, survey
-from archrepair_jax.line.region_settings import RegionSettings
-from archrepair_jax.line.regions import make_problem, read_case
+from archrepair_jax.line.regions import make_problem
 from archrepair_jax.models.families.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.formats.onnx import write_onnx
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.regions.acasxu import read_case
 from archrepair_jax.regions.sampling import CHUNK, Regions, draw, uniform
 from archrepair_jax.repair.regions import RegionProblem
 
@@ -70,23 +70,25 @@ def difference(y: Float[Array, "B K"], wanted: Float[Array, "B K"], scale: tuple
 
 def imitate(problem: RegionProblem, activation: str, learning_rate: float) -> tuple[Network, Variables, Tally, Tally]:
     """A network with ``activation``, and how it compares with the original in the region and in the domain."""
-    original, layers = problem.network, problem.variables["params"]
+    original, layers = problem.original.network, problem.original.variables["params"]
     widths = tuple(len(layers[name]["linear"]["bias"]) for name in original.names[:-1])
     blocks = mlp(original.num_classes, widths=widths, activation=activation)
     network, key = Network(blocks, original.image_shape, original.num_classes), jax.random.key(0)
     optimizer = optax.adam(optax.schedules.cosine_decay_schedule(learning_rate, STEPS * ROUNDS))
     params = network.init(key)["params"]
     state, halves = optimizer.init(params), (problem.regions, problem.domain)
-    typical = original.apply(problem.variables, uniform(problem.domain, key, JUDGED).inputs)
+    typical = original.apply(problem.original.variables, uniform(problem.domain, key, JUDGED).inputs)
     scale = typical.mean(0), typical.std(0)
 
     def compare(regions: Regions, key: jax.Array) -> Tally:
-        arms = (original, network), (problem.variables, to_variables(network, params, scale))
-        return jax.device_get(survey(*arms, problem.specification, problem.prop, regions, key, JUDGED // CHUNK))
+        arms = (original, network), (problem.original.variables, to_variables(network, params, scale))
+        return jax.device_get(
+            survey(*arms, problem.original.specification, problem.prop, regions, key, JUDGED // CHUNK)
+        )
 
     for number in range(1, ROUNDS + 1):
         keys = jax.random.split(jax.random.fold_in(key, number), 3)
-        fixed = problem.variables, halves, scale
+        fixed = problem.original.variables, halves, scale
         params, state = train(network, original, optimizer, params, state, fixed, keys[0])
         region, domain = (compare(regions, own_key) for regions, own_key in zip(halves, keys[1:], strict=True))
         if min(region.fidelity, domain.fidelity) >= AGREEMENT and region.wrong_after >= VIOLATIONS * region.samples:
@@ -103,8 +105,8 @@ def main() -> None:
     parser.add_argument("--activations", nargs="+", choices=sorted(ACTIVATIONS), default=["tanh", "sigmoid", "gelu"])
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="sigmoid learns with 5e-3")
     arguments = parser.parse_args()
-    settings = RegionSettings(path=arguments.path)
-    problem = make_problem(settings, read_case(settings, arguments.network, arguments.property))
+    case = read_case(pathlib.Path(arguments.path), arguments.network, arguments.property)
+    problem = make_problem(case, "smallest")
     ends = zip(problem.domain.lower[0].tolist(), problem.domain.upper[0].tolist(), strict=True)
     print(f"--config.domain='{tuple(ends)}'")
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from archrepair_jax.models.formats.nnet import read_nnet
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property, margin
 from archrepair_jax.regions.vnnlib import read_vnnlib
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.repair.imitation.tuning import (
     ImitationTuningSettings,
     behaviour_differences,
@@ -94,7 +94,7 @@ def measure(path: pathlib.Path, samples: int, iterations: int, repeats: int) -> 
     key = jax.random.key(0)
     versions = {
         "plain": functools.partial(plain_swarm(network, settings), variables, cases, neurons, key),
-        "ours": lambda: tune_neurons(network, variables, cases, ADVISORY, settings, key).history,
+        "ours": lambda: tune_neurons(Original(network, variables, ADVISORY), cases, settings, key).history,
     }
     seconds: dict[str, list[float]] = {name: [] for name in versions}
     for _ in range(repeats + 1):

@@ -18,7 +18,7 @@ from provenance import head, this_machine
 
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import block_variables
-from archrepair_jax.repair.problem import block_inputs, logits
+from archrepair_jax.repair.problem import logits, prefix_map
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
 from archrepair_jax.training.batches import make_pool
@@ -34,19 +34,22 @@ def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (4 * batch, 32, 32, 3), np.uint8), rng.integers(0, 10, 4 * batch, np.int32)
     reference = logits(network, variables, images, devices)
-    index, tuning, everything = network.index(block), TuningSettings(batch_size=batch), (0, len(network.blocks))
-    inputs = block_inputs(network, variables, images, index, devices)
+    index, tuning, everything = (
+        network.index(block),
+        TuningSettings(batch_size=batch),
+        dict.fromkeys(network.names, 1.0),
+    )
+    inputs = prefix_map(network, index, devices)(variables, images)
     pools = [make_pool(x, labels, reference, jax.random.key(1)) for x in (images, inputs)]
 
-    optimizer = make_optimizer(tuning, 1000)
-    plain = tuning_step(network, everything, optimizer, tuning, train=True)
-    alone = tuning_step(network, (index, index + 1), optimizer, tuning, train=False)
-    cases = {
-        "plain training step": (plain, start_state(network, variables, everything, optimizer), (variables, pools[0])),
-        "block tuning step": (
-            alone, start_state(network, variables, (index, index + 1), optimizer), (variables, pools[1]),
-        ),
-    }  # fmt: skip
+    cases = {}
+    for name, rates, pool, train in (
+        ("plain training step", everything, pools[0], True),
+        ("block tuning step", {block: 1.0}, pools[1], False),
+    ):
+        optimizer = make_optimizer(tuning, 1000, rates)
+        step = tuning_step(network, rates, optimizer, tuning, train=train)
+        cases[name] = step, start_state(variables, rates, optimizer), (variables, pool)
     space = make_space(network, variables, block, 1, ())
     relaxed = RelaxedBlock(dict(network.blocks)[block], space)
     for order in (1, 2):

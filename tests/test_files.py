@@ -126,7 +126,7 @@ def test_pickles_are_not_loaded(tmp_path):
     for content in (pickle.dumps(Trap(sprung)), b"some text", b""):
         path.write_bytes(content)
         said = refusal(read_npz, path)
-        assert said == f"cannot read {path}: it is damaged or no .npz archive of arrays; save it again with np.savez"
+        assert said == f"{path} is damaged or no .npz archive of arrays: save it again with np.savez"
     np.savez(path, trap=np.array([Trap(sprung)]))
     assert "holds Python objects (trap)" in refusal(read_npz, path)
     with zipfile.ZipFile(path, "w") as archive:
@@ -158,7 +158,7 @@ def test_json_is_read_as_python_writes_it(tmp_path):
 )
 def test_json_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "some.json").write_bytes(content)
-    assert "damaged or no JSON; write it again" in refusal(read_json, tmp_path / "some.json")
+    assert "damaged or no JSON: write it again" in refusal(read_json, tmp_path / "some.json")
 
 
 @pytest.mark.parametrize("read", [read_npz, read_json])

@@ -108,6 +108,12 @@ def what_matters(settings: RegionSettings) -> dict[str, Any]:
     return config | {"repair": {name: value for name, value in config["repair"].items() if name != "method"}}
 
 
+def make_problem(case: Case, decision: str) -> RegionProblem:
+    """The case as a repair sees it, before anything was looked for; ``decision`` is a key of ``DECISIONS``."""
+    original = Original(case.network, case.variables, DECISIONS[decision])
+    return RegionProblem(original, case.prop, make_regions(case.prop.lower, case.prop.upper), case.domain)
+
+
 @dataclasses.dataclass
 class OverRegions:
     """One case with one seed, as the line wants it (``stages.Task``)."""
@@ -126,9 +132,7 @@ class OverRegions:
         name = f"{case.name}-{seed}"
         report = lambda stage, *rest: loop.report(f"{name}: {stage}", *rest)  # noqa: E731
         line = Line(work.part(f"cases/{name}", {}, contents), dataclasses.replace(loop, report=report))
-        regions = make_regions(case.prop.lower, case.prop.upper)
-        original = Original(case.network, case.variables, DECISIONS[settings.decision])
-        return cls(settings, case, seed, line, RegionProblem(original, case.prop, regions, case.domain))
+        return cls(settings, case, seed, line, make_problem(case, settings.decision))
 
     @property
     def name(self) -> str:

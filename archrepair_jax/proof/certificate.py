@@ -18,6 +18,7 @@ from archrepair_jax.regions.properties import Property
 if TYPE_CHECKING:  # a checker shares no code with the prover, and does not load it either
     from archrepair_jax.proof.branch_and_bound import Verdict
 
+WHAT = "certificate: write it again"
 VERSION = 2  # 1: with cuts from looser bounds, of another kind, which the checker does not find again
 
 
@@ -92,7 +93,9 @@ def read_certificate(path: str | os.PathLike) -> Certificate:
     Raises InputError for a file that cannot be read, is no certificate, is damaged, or is of another version; arrays
     that do not fit together are not even unpacked.
     """
-    arrays = read_npz(path, lambda declared: declared if fit_together(declared) else declared.keys() & {"version"})
+    arrays = read_npz(
+        path, lambda declared: declared if fit_together(declared) else declared.keys() & {"version"}, WHAT
+    )
     version = arrays.pop("version", None)
     if version is None or version.shape or version.dtype.kind != "i":
         raise damaged(path)
@@ -116,4 +119,4 @@ def fit_together(declared: Mapping[str, Declared]) -> bool:
 
 
 def damaged(path: str | os.PathLike) -> InputError:
-    return InputError(f"{path} is damaged or no certificate: write it again")
+    return InputError(f"{path} is damaged or no {WHAT}")

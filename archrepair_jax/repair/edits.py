@@ -91,7 +91,8 @@ def from_json(saved: Any) -> tuple[Edit, ...]:
 
 
 def _edit(saved: Any) -> Edit:
-    kind = KINDS.get(saved.get("kind")) if isinstance(saved, dict) else None
+    name = saved.get("kind") if isinstance(saved, dict) else None
+    kind = KINDS.get(name) if isinstance(name, str) else None
     names = {field.name for field in dataclasses.fields(kind)} if kind else set()
     if not kind or saved.keys() != names | {"kind"} or not all(isinstance(saved[n], str) for n in names - {"genotype"}):
         raise InputError(f"no edit is written as {str(saved)[:80]}: take those that a run has written")

@@ -359,10 +359,8 @@ def region_method(style: str) -> Method:
 
 
 def tell_rounds(trace: Mapping[str, Any]) -> list[str]:
-    rounds = trace.get("rounds", [])
-    return [
-        f"Rounds of imitation: {len(rounds)}; violations found after each: {[r['violations_found'] for r in rounds]}."
-    ]
+    left = [str(each["violations_found"]) for each in trace.get("rounds", [])]
+    return [f"Rounds of imitation: {len(left)}; violations found after each: {', '.join(left)}."] if left else []
 
 
 TRACE = {

@@ -80,7 +80,7 @@ def genotype_from_json(saved: dict) -> Genotype:
             raise ValueError
         if not all(name in SPATIAL | VECTOR for name in space.operations):
             raise ValueError
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"no genotype is written as {str(saved)[:80]}: take one that a run has written") from error
     return Genotype(space, choices)
 

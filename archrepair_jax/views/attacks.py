@@ -33,16 +33,15 @@ def pgd(
     apply_fn: Classifier,
     x: Float[Array, "B H W C"],
     y: Int[Array, " B"],
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | None,
     *,
     eps: Number,
     step_size: Number,
     steps: int,
-    random_start: bool = True,
 ) -> Float[Array, "B H W C"]:
-    """``steps`` signed gradient steps, from a uniform point of the ball if ``random_start``, else from ``x``."""
+    """``steps`` signed gradient steps, from a uniform point of the ball; without a key from ``x``."""
     start = x
-    if random_start:
+    if key is not None:
         start = jnp.clip(x + eps * jax.random.uniform(key, x.shape, x.dtype, -1, 1), 0, 1)
     return jax.lax.scan(lambda at, _: (_step(apply_fn, at, x, y, eps, step_size), None), start, length=steps)[0]
 

@@ -199,7 +199,7 @@ def test_a_truncated_data_file(complaint, tmp_path):
     path = tmp_path / "images.npz"
     np.savez(path, x_train=images())
     path.write_bytes(path.read_bytes()[:5000])
-    assert "it is truncated or no numpy file" in complaint("--config.data.name=npz", f"--config.data.path={path}")
+    assert "is damaged or no .npz archive" in complaint("--config.data.name=npz", f"--config.data.path={path}")
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_weights_of_another_network(complaint, weights, change, words):
 
 def test_truncated_weights(complaint, weights):
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "it is damaged" in complaint(f"--config.model.weights={weights}")
+    assert "is damaged" in complaint(f"--config.model.weights={weights}")
 
 
 def test_work_folders_that_cannot_be_used(complaint, tmp_path):

@@ -211,7 +211,7 @@ def test_a_truncated_file_is_refused(npz, size, tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     np.save(tmp_path / "single.npy", GREY)
-    assert "damaged or no .npz archive of arrays; save it again with np.savez" in refusal(
+    assert "damaged or no .npz archive of arrays: save it again with np.savez" in refusal(
         DataSettings("npz", str(tmp_path / "single.npy"))
     )
     (tmp_path / "notes.npz").write_text("not an archive")

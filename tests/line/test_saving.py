@@ -75,9 +75,10 @@ def test_a_group_is_found_again(tmp_path):
     model = ModelSettings("resnet8", widths=(4, 8, 8), groups=("stem+stage1", "stage2+stage3"))
     network, block = regroup(build(model, (8, 8, 1), len(NAMES)), {}, model.groups)[0], "stage2+stage3"
     genotype = random_genotype(make_space(network, random_variables(network), block, 1, ()), jax.random.key(3))
-    network = install(network, block, genotype)
+    edit, told = Replaced(block, genotype), description(model, network)
+    network = edit.apply(network)
     variables = random_variables(network, seed=1)
-    save(tmp_path, network, variables, model, NAMES, {"block": block, "genotype": genotype.as_json()})
+    save(tmp_path, told, NAMES, (edit,), variables)
     loaded = archrepair_jax.load(tmp_path)
     assert loaded.network == network and loaded.network.names == ("input", "stem+stage1", block, "head")
     np.testing.assert_array_equal(loaded(images()), Classifier(network, variables, NAMES)(images()))

@@ -75,7 +75,7 @@ def test_a_fingerprint_tells_networks_apart():
 def test_a_truncated_file_is_refused(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    refused(path, "damaged or no")
+    refused(path, "damaged or no certificate")
 
 
 def test_a_flipped_byte_is_noticed(path):
@@ -83,18 +83,18 @@ def test_a_flipped_byte_is_noticed(path):
     content = path.read_bytes()
     start = content.index(b"child.npy") + 40
     path.write_bytes(content[:start] + bytes([content[start] ^ 255]) + content[start + 1 :])
-    refused(path, "damaged or no")
+    refused(path, "damaged or no certificate")
 
 
 def test_what_is_no_certificate_is_refused(tmp_path, path):
     refused(tmp_path / "missing.npz", "check the path")
     refused(tmp_path, "check the path")
     np.save(path.with_suffix(".npy"), np.zeros(3))
-    refused(path.with_suffix(".npy"), "damaged or no")
+    refused(path.with_suffix(".npy"), "damaged or no certificate")
     np.savez(path, weights=np.zeros(3))
-    refused(path, "damaged or no")
+    refused(path, "damaged or no certificate")
     path.write_text("proved\n")
-    refused(path, "damaged or no")
+    refused(path, "damaged or no certificate")
 
 
 @pytest.mark.parametrize(

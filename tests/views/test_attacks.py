@@ -42,7 +42,7 @@ def batch(classes, n=6):
 @functools.partial(jax.jit, static_argnames=("classify", "random_start"))
 def both(x, y, key, eps, step_size, classify=curved, random_start=True):
     """Both attacks, under jit, which also shows that eps and step_size may be traced."""
-    walked = pgd(classify, x, y, key, eps=eps, step_size=step_size, steps=4, random_start=random_start)
+    walked = pgd(classify, x, y, key if random_start else None, eps=eps, step_size=step_size, steps=4)
     return fgsm(classify, x, y, eps=eps), walked
 
 

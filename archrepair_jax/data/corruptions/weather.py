@@ -19,23 +19,21 @@ def grey(image: Float[Array, "H W C"]) -> Float[Array, "H W 1"]:
 def snow(
     image: Float[Array, "H W C"],
     key: PRNGKeyArray,
-    mean: float,
-    deviation: float,
-    zoom: float,
-    threshold: float,
-    radius: float,
-    sigma: float,
+    flakes: tuple[float, float, float, float],
+    streak: tuple[float, float],
     mix: float,
 ) -> Float[Array, "H W C"]:
     """Whitens the image by ``1 - mix`` and adds flakes: thresholded normal noise, enlarged and smeared downwards.
 
-    The flakes' ``zoom`` and the smear's ``radius`` and ``sigma`` grow with the image. The layer is added twice, the
+    ``flakes`` are the noise's mean and deviation, the zoom and the threshold, ``streak`` the smear's radius and sigma;
+    the zoom and the smear grow with the image. The layer is added twice, the
     second time turned by 180°. It has whole grey levels before and after the smear, as in the reference: half a level
     more in each of the two would show in the figures.
     """
     scale = pixel_scale(image)
-    flakes, direction = jax.random.split(key)
-    layer = mean + deviation * jax.random.normal(flakes, (*image.shape[:2], 1))
+    (mean, deviation, zoom, threshold), (radius, sigma) = flakes, streak
+    where, direction = jax.random.split(key)
+    layer = mean + deviation * jax.random.normal(where, (*image.shape[:2], 1))
     layer = separable(layer, *(zoom_matrix(size, zoom * scale) for size in image.shape[:2]))
     layer = jnp.clip(jnp.where(layer < threshold, 0, layer), 0, 1)
     angle = jax.random.uniform(direction, minval=-0.75 * jnp.pi, maxval=-0.25 * jnp.pi)

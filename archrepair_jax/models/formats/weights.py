@@ -149,9 +149,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
     except Exception as error:  # each layer of the format has exceptions of its own for a damaged file
-        raise InputError(
-            f"cannot read {path}: it is damaged or no .safetensors file; fetch or save it again"
-        ) from error
+        raise InputError(f"{path} is damaged or no .safetensors file: fetch or save it again") from error
 
 
 def assemble(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], table: Mapping[str, Entry]) -> Variables:
