@@ -9,7 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 STATUS = ":status"  # flax lets no sown value share its name with a submodule
 
@@ -37,7 +37,7 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
         return self.join(x, self.branch(x, train), train)
 
-    def scale_inputs(self, params: Any, factors: Float[Array, "D"]) -> Any:
+    def scale_inputs(self, params: Any, factors: Float[ArrayLike, "D"]) -> Any:
         """The parameters at which it makes of ``x`` what it now makes of ``x * factors``; None if there are none."""
         if not self.affine:
             return None
@@ -45,7 +45,7 @@ class Block(nn.Module):
         rows = jnp.tile(factors, len(kernel) // len(factors))  # flattened images: channels run fastest
         return {"linear": {**params["linear"], "kernel": kernel * rows[:, None]}}
 
-    def scale_outputs(self, params: Any, factors: Float[Array, "D"]) -> Any:
+    def scale_outputs(self, params: Any, factors: Float[ArrayLike, "D"]) -> Any:
         """The parameters at which it gives ``y * factors`` where it now gives ``y``; None if there are none."""
         return None
 
@@ -77,7 +77,7 @@ class Scale(Block):
     def __call__(self, x: Float[Array, "B ... D"], train: bool) -> Float[Array, "B ... D"]:
         return x * self.param("scale", nn.initializers.ones, (x.shape[-1],))
 
-    def scale_inputs(self, params: Any, factors: Float[Array, "D"]) -> Any:
+    def scale_inputs(self, params: Any, factors: Float[ArrayLike, "D"]) -> Any:
         return {"scale": params["scale"] * factors}
 
 

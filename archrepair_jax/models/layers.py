@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.blocks import Block, batch_norm, record
@@ -70,5 +70,5 @@ class Head(Block):
     def branch(self, x: Float[Array, "B ... D"], train: bool) -> Float[Array, "B K"]:
         return self.linear(x.mean(tuple(range(1, x.ndim - 1))))
 
-    def scale_outputs(self, params: Any, factors: Float[Array, "K"]) -> Any:
+    def scale_outputs(self, params: Any, factors: Float[ArrayLike, "K"]) -> Any:
         return {**params, "linear": {leaf: array * factors for leaf, array in params["linear"].items()}}
