@@ -12,7 +12,7 @@ from tiny_networks import compile_quickly, planar_network  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import CLASSIFICATION, label_slack
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings, make_lessons, retrain, targets
 from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.loop import Loop
@@ -96,9 +96,7 @@ def test_each_kind_keeps_its_own_behaviour():
     """The released code of the method mixed its batches up; here, each kind of example carries its own targets."""
     network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
-    lessons = make_lessons(
-        network, variables, cases, CLASSIFICATION, LEARN, (1.0, 1.0), jax.random.key(0), LOOP.devices
-    )
+    lessons = make_lessons(Original(network, variables, CLASSIFICATION), cases, LEARN, jax.random.key(0), LOOP)
     for lesson, samples in ((lessons.positives, cases.positives), (lessons.outside, cases.outside)):
         np.testing.assert_array_equal(lesson.inputs, samples.inputs)
         np.testing.assert_allclose(lesson.behaviour, network.apply(variables, samples.inputs), atol=1e-6)
@@ -115,7 +113,8 @@ def test_what_is_to_be_kept_is_kept():
     inputs = cases.positives.inputs, cases.outside.inputs
 
     def drifts(emphasis) -> list[float]:
-        repaired = retrain(network, variables, cases, CLASSIFICATION, LEARN, jax.random.key(3), LOOP, emphasis=emphasis)
+        weighted = cases.replace(emphasis=(*emphasis, 1.0))
+        repaired = retrain(Original(network, variables, CLASSIFICATION), weighted, LEARN, jax.random.key(3), LOOP)
         away = (network.apply(repaired, x) - network.apply(variables, x) for x in inputs)
         return [float(jnp.square(distance).mean()) for distance in away]
 
@@ -130,7 +129,7 @@ def test_a_margin_is_asked_for():
 
     def least(**changes) -> float:
         learn = dataclasses.replace(LEARN, **changes)
-        repaired = retrain(network, variables, cases, CLASSIFICATION, learn, key, LOOP)
+        repaired = retrain(Original(network, variables, CLASSIFICATION), cases, learn, key, LOOP)
         return float(np.quantile(slack(cases.negatives.tags, network.apply(repaired, cases.negatives.inputs)), 0.2))
 
     assert least(margin_weight=1.0) > least(margin_weight=0.0)
@@ -140,12 +139,11 @@ def test_the_head_learns_from_behaviour_before_it():
     network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
     learn = dataclasses.replace(LEARN, behaviour="head")
-    lessons = make_lessons(
-        network, variables, cases, CLASSIFICATION, learn, (1.0, 1.0), jax.random.key(0), LOOP.devices
-    )
+    original = Original(network, variables, CLASSIFICATION)
+    lessons = make_lessons(original, cases, learn, jax.random.key(0), LOOP)
     assert lessons.negatives.behaviour.shape == (40, 16) and lessons.negatives.outputs.shape == (40, 3)
     assert (slack(lessons.negatives.tags, lessons.negatives.outputs) > 0).all()
-    repaired = retrain(network, variables, cases, CLASSIFICATION, learn, jax.random.key(6), LOOP)
+    repaired = retrain(Original(network, variables, CLASSIFICATION), cases, learn, jax.random.key(6), LOOP)
     now = slack(cases.negatives.tags, network.apply(repaired, cases.negatives.inputs))
     assert (now > 0).mean() > 0.3
 
@@ -155,7 +153,7 @@ def test_one_device_and_eight_agree():
     cases, key = make_cases(network, variables), jax.random.key(7)
     learn = dataclasses.replace(LEARN, steps=10)
     one, eight = (
-        retrain(network, variables, cases, CLASSIFICATION, learn, key, Loop(tuple(jax.devices()[:count])))
+        retrain(Original(network, variables, CLASSIFICATION), cases, learn, key, Loop(tuple(jax.devices()[:count])))
         for count in (1, 8)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one, eight)
@@ -165,5 +163,5 @@ def test_examples_outside_may_be_missing():
     network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
     cases = cases.replace(outside=jax.tree.map(lambda array: array[:0], cases.outside))
-    repaired = retrain(network, variables, cases, CLASSIFICATION, LEARN, jax.random.key(8), LOOP)
+    repaired = retrain(Original(network, variables, CLASSIFICATION), cases, LEARN, jax.random.key(8), LOOP)
     assert (slack(cases.negatives.tags, network.apply(repaired, cases.negatives.inputs)) > 0).mean() > 0.5

@@ -15,7 +15,8 @@ from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.blocks import Scale
 from archrepair_jax.models.families.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.network import Network
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.edits import apply
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.repair.imitation.tuning import (
     ImitationTuningSettings,
     behaviour_differences,
@@ -118,8 +119,9 @@ def test_folding_into_fully_connected_layers_is_exact_for_any_activation(activat
         for name, width in (("layer1", 7), ("layer3", 5), ("head", 3))
     }
     x = jnp.asarray(rng.uniform(-1, 1, (40, 4)), jnp.float32)
-    folded, own = fold(network, variables, factors)
-    assert folded == network
+    edits, own = fold(network, variables, factors)
+    assert edits == ()
+    folded = network
     np.testing.assert_allclose(folded.apply(own, x), scaled(network, variables, factors, x), atol=1e-5)
     assert float(jnp.abs(folded.apply(own, x) - network.apply(variables, x)).max()) > 0.1
     jax.tree.map(np.testing.assert_array_equal, variables, tiny_networks.random_variables(network))
@@ -134,14 +136,15 @@ def test_between_convolutions_a_scale_remains(network):
     blocks = network.names[1:]  # without the normalisation of the input
     factors = {name: rng.uniform(-1, 2, shapes[name]).astype(np.float32) for name in blocks}
     x = jnp.asarray(rng.uniform(0, 1, (6, 8, 8, 1)), jnp.float32)
-    folded, own = fold(network, variables, factors)
+    edits, own = fold(network, variables, factors)
+    folded = apply(network, edits)
     assert [name for name, module in folded.blocks if isinstance(module, Scale)] == [f"{n}_scale" for n in blocks[:-2]]
     np.testing.assert_allclose(folded.apply(own, x), scaled(network, variables, factors, x), atol=1e-5)
 
-    twice, own_twice = fold(folded, own, factors)  # a second repair multiplies the scales that the first one left
-    assert twice == folded
+    edits, own_twice = fold(folded, own, factors)  # a second repair multiplies the scales that the first one left
+    assert edits == ()
     squares = {name: factor**2 for name, factor in factors.items()}
-    np.testing.assert_allclose(twice.apply(own_twice, x), scaled(network, variables, squares, x), atol=1e-4)
+    np.testing.assert_allclose(folded.apply(own_twice, x), scaled(network, variables, squares, x), atol=1e-4)
 
 
 def test_images_that_a_layer_flattens_scale_all_their_pixels():
@@ -150,8 +153,9 @@ def test_images_that_a_layer_flattens_scale_all_their_pixels():
     variables = tiny_networks.random_variables(network)
     x = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (6, 4, 4, 1)), jnp.float32)
     factors = {"stem": np.float32([0.5, 2.0, -1.0, 1.5])}
-    folded, own = fold(network, variables, factors)
-    assert folded == network
+    edits, own = fold(network, variables, factors)
+    assert edits == ()
+    folded = network
     np.testing.assert_allclose(folded.apply(own, x), scaled(network, variables, factors, x), atol=1e-5)
 
 
@@ -161,7 +165,7 @@ def test_the_first_cost_counts_the_unrepaired_network():
     variables = tiny_networks.random_variables(network)
     cases = random_cases(network, variables)
     alone = dataclasses.replace(FEW, unrepaired=0.7, swarm=SwarmSettings(particles=1, iterations=1))
-    tuned = tune_neurons(network, variables, cases, CLASSIFICATION, alone, jax.random.key(0))
+    tuned = tune_neurons(Original(network, variables, CLASSIFICATION), cases, alone, jax.random.key(0))
     np.testing.assert_allclose(tuned.history, [0.7], rtol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, tuned.variables, variables)
 
@@ -173,8 +177,8 @@ def test_the_last_cost_is_that_of_the_returned_network(network, fidelity):
     variables = tiny_networks.random_variables(network)
     cases = random_cases(network, variables)
     weighted = dataclasses.replace(FEW, unrepaired=0.6, broken=0.3, fidelity=fidelity)
-    tuned = tune_neurons(network, variables, cases, CLASSIFICATION, weighted, jax.random.key(1))
-    shares = fractions(network, variables, (tuned.network, tuned.variables), cases)
+    tuned = tune_neurons(Original(network, variables, CLASSIFICATION), cases, weighted, jax.random.key(1))
+    shares = fractions(network, variables, (apply(network, tuned.edits), tuned.variables), cases)
     np.testing.assert_allclose(tuned.history[-1], np.dot(shares, [0.6, 0.3, fidelity, fidelity]), atol=1e-6)
     assert tuned.history[-1] <= 0.6 and (np.diff(tuned.history) <= 0).all()
     assert len(tuned.neurons) == 4 and set(tuned.factors) == {block for block, _ in tuned.neurons}
@@ -197,10 +201,9 @@ def test_any_activation_is_repaired(activation):
     strong = dataclasses.replace(
         FEW, neurons=16, chunk=500, fidelity=0.0, swarm=SwarmSettings(iterations=40, velocity=0.3)
     )
-    tuned = tune_neurons(
-        network, variables, Cases(wrong, right, right, None), CLASSIFICATION, strong, jax.random.key(0)
-    )
-    assert tuned.network == network
+    original, cases = Original(network, variables, CLASSIFICATION), Cases(wrong, right, right, None)
+    tuned = tune_neurons(original, cases, strong, jax.random.key(0))
+    assert tuned.edits == ()
     after = network.apply(tuned.variables, x).argmax(-1)
     assert (after != wanted)[wanted != before].mean() < 0.5
     assert (after != wanted)[wanted == before].mean() < 0.1
@@ -212,7 +215,7 @@ def test_the_same_seed_finds_the_same_factors():
     cases = random_cases(network, variables)
     wide = dataclasses.replace(FEW, fidelity=0.0, swarm=SwarmSettings(iterations=15, velocity=1.0))
     first, again, other = (
-        tune_neurons(network, variables, cases, CLASSIFICATION, wide, jax.random.key(seed)).factors
+        tune_neurons(Original(network, variables, CLASSIFICATION), cases, wide, jax.random.key(seed)).factors
         for seed in (0, 0, 1)
     )
     jax.tree.map(np.testing.assert_array_equal, first, again)
@@ -235,8 +238,8 @@ def test_fidelity_keeps_decisions_that_a_property_does_not_ask_for():
         settings = dataclasses.replace(
             FEW, neurons=8, fidelity=fidelity, swarm=SwarmSettings(iterations=40, velocity=1.0)
         )
-        tuned = tune_neurons(network, variables, cases, below, settings, jax.random.key(0))
-        after = np.asarray(tuned.network.apply(tuned.variables, x))
+        tuned = tune_neurons(Original(network, variables, below), cases, settings, jax.random.key(0))
+        after = np.asarray(network.apply(tuned.variables, x))
         assert (after[:, 0] >= bound).sum() < wrong.sum() / 4
         kept[fidelity] = (after.argmax(-1) == y.argmax(-1)).mean()
     assert kept[1.0] > kept[0.0] + 0.05
@@ -246,13 +249,15 @@ def test_outputs_are_scaled_only_if_wanted():
     network, variables = hand_made()
     cases = Cases(samples([[2, 0]], [1]), samples([[0, 1]], [1]), samples([[1, 2]], [1]), None)
     wanted = dataclasses.replace(FEW, neurons=4)
-    tuned = tune_neurons(network, variables, cases, CLASSIFICATION, wanted, jax.random.key(0))
+    tuned = tune_neurons(Original(network, variables, CLASSIFICATION), cases, wanted, jax.random.key(0))
     assert {block for block, _ in tuned.neurons} == {"layer1", "head"}
     unwanted = dataclasses.replace(FEW, neurons=2, outputs=False)
-    tuned = tune_neurons(network, variables, cases, CLASSIFICATION, unwanted, jax.random.key(0))
+    tuned = tune_neurons(Original(network, variables, CLASSIFICATION), cases, unwanted, jax.random.key(0))
     assert {block for block, _ in tuned.neurons} == {"layer1"}
     with pytest.raises(InputError, match="cannot choose 4 of 2 neurons"):
-        tune_neurons(network, variables, cases, CLASSIFICATION, dataclasses.replace(wanted, outputs=False), None)
+        tune_neurons(
+            Original(network, variables, CLASSIFICATION), cases, dataclasses.replace(wanted, outputs=False), None
+        )
 
 
 def test_outputs_alone_may_be_chosen():
@@ -261,7 +266,7 @@ def test_outputs_alone_may_be_chosen():
     variables["params"]["head"] = {"linear": {"kernel": 9 * jnp.eye(2), "bias": jnp.zeros(2)}}
     cases = Cases(samples([[2, 1.5]], [1]), samples([[0, 1]], [1]), samples([[1, 2]], [1]), None)
     settings = dataclasses.replace(FEW, neurons=2, swarm=SwarmSettings(velocity=1.0))
-    tuned = tune_neurons(network, variables, cases, CLASSIFICATION, settings, jax.random.key(0))
+    tuned = tune_neurons(Original(network, variables, CLASSIFICATION), cases, settings, jax.random.key(0))
     assert {block for block, _ in tuned.neurons} == {"head"}
     assert fractions(network, variables, (network, tuned.variables), cases) == (0, 0, 0, 0)
 
@@ -271,7 +276,7 @@ def test_nothing_to_compare():
     some, none = samples([[1, 2]], [1]), samples(np.zeros((0, 2)), [])
     for cases, kind in ((Cases(none, some, some, None), "negatives"), (Cases(some, none, some, None), "positives")):
         with pytest.raises(InputError, match=f"there are no {kind}"):
-            tune_neurons(network, variables, cases, CLASSIFICATION, FEW, jax.random.key(0))
+            tune_neurons(Original(network, variables, CLASSIFICATION), cases, FEW, jax.random.key(0))
 
 
 def test_one_program_for_all_networks_of_the_same_shapes():
@@ -291,6 +296,8 @@ def test_one_program_for_all_networks_of_the_same_shapes():
         variables["params"]["layer1"]["linear"]["bias"] = bias + 10  # so that it always holds the first neuron
         cases = random_cases(network, variables, seed=seed)
         settings = dataclasses.replace(FEW, fidelity=float(seed))
-        chosen.add(tune_neurons(network, variables, cases, specification, settings, jax.random.key(seed)).neurons)
+        chosen.add(
+            tune_neurons(Original(network, variables, specification), cases, settings, jax.random.key(seed)).neurons
+        )
     assert len(chosen) == 4 and all("layer1" in dict(neurons) for neurons in chosen)
     assert len(traces) == 1
