@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray
 
 
-def batch_indices(key: PRNGKeyArray, step: Int[Array, ""], batch_size: int, size: int) -> Int[Array, "B"]:
+def batch_indices(key: PRNGKeyArray, step: Int[ArrayLike, ""], batch_size: int, size: int) -> Int[Array, "B"]:
     """Which of ``size`` examples step ``step`` visits: the next ``batch_size`` of an endless row of permutations.
 
     Every example is visited once an epoch, and a batch may reach into the next one. A set smaller than the batch is

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Specification:
         return (self.sign * y).argmax(-1)
 
 
-def label_slack(context: None, labels: Int[Array, "B"], y: Float[Array, "B K"]) -> Float[Array, "B"]:
+def label_slack(context: None, labels: Int[Array, "B"], y: Float[ArrayLike, "B K"]) -> Float[Array, "B"]:
     """The label's logit less the largest other one."""
     own = jnp.arange(y.shape[-1]) == labels[:, None]
     return jnp.where(own, y, -jnp.inf).max(-1) - jnp.where(own, -jnp.inf, y).max(-1)

@@ -1,7 +1,7 @@
 """What a finished run prints: the table of its arms or its cases, and the verdict."""
 
 import sys
-from typing import TextIO
+from io import TextIOBase
 
 import rich.box
 import rich.console
@@ -19,7 +19,7 @@ COLUMNS = ("arm", "clean", "corrupted", "unseen", "failing now right", "passing 
 CASES_IN_WORDS = 3  # more of them are a table
 
 
-def show(report: Report, stream: TextIO | None = None) -> None:
+def show(report: Report, stream: TextIOBase | None = None) -> None:
     """Prints a valid report's arms and its verdict; plain text unless on a terminal.
 
     Args:
@@ -30,7 +30,7 @@ def show(report: Report, stream: TextIO | None = None) -> None:
     {"images": _images, "regions": _regions}[report["task"]](report, stream)
 
 
-def _images(report: Report, stream: TextIO) -> None:
+def _images(report: Report, stream: TextIOBase) -> None:
     lines = arms_table(report, COLUMNS) if measured(report) else []
     if is_terminal(stream):
         console = rich.console.Console(file=stream)
@@ -64,7 +64,7 @@ def _rich_table(lines: Lines) -> rich.table.Table:
     return table
 
 
-def _regions(report: Report, stream: TextIO) -> None:
+def _regions(report: Report, stream: TextIOBase) -> None:
     arms = with_role(report, "repair")
     if len(arms) > CASES_IN_WORDS:
         print(regions.table(report), end="", file=stream)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from io import TextIOBase
 
 import rich.console
 import rich.progress
@@ -31,7 +31,7 @@ class Progress:
         clock: the seconds now; for the tests.
     """
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, stream: TextIOBase | None = None, clock: Callable[[], float] = time.monotonic):
         stream = sys.stderr if stream is None else stream
         self._display = _Bar(stream) if is_terminal(stream) else _Lines(stream, clock)
         self._name, self._total, self._done = "", 0, 0
@@ -63,7 +63,7 @@ class Progress:
 class _Bar:
     """Progress on a terminal."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIOBase):
         self._bar = rich.progress.Progress(
             "{task.description}",
             rich.progress.BarColumn(),
@@ -84,7 +84,7 @@ class _Bar:
 class _Lines:
     """Progress for logs and pipes: no control characters, few lines."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float]):
+    def __init__(self, stream: TextIOBase, clock: Callable[[], float]):
         self._stream, self._clock = stream, clock
 
     def open(self) -> None:
@@ -114,5 +114,5 @@ class _Lines:
         return f"about {duration((now - since) / (done - first) * (self._total - done))} left"
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIOBase) -> bool:
     return stream.isatty() and not rich.console.Console(file=stream).is_dumb_terminal

@@ -89,7 +89,7 @@ def _shipped() -> str:
     return importlib.resources.files(__package__).joinpath("report.schema.json").read_text("utf-8")
 
 
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> jsonschema.protocols.Validator:
     """A validator for which NaN and infinity, that JSON has no word for, are no numbers."""
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER
     finite = checker.redefine("number", lambda _, x: checker.is_type(x, "number") and math.isfinite(x))

@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def seconds(clock: Mapping[str, float]) -> str:
+def seconds(clock: Mapping[str, Any]) -> str:
     """``1.2 s (compilation 0.4 s)``."""
     return f"{clock['seconds']:.1f} s (compilation {clock['compile_seconds']:.1f} s)"
 

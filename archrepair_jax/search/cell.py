@@ -11,7 +11,7 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.blocks import Block
@@ -21,7 +21,7 @@ from archrepair_jax.search.operations import ORIGINAL, SPATIAL, VECTOR, Candidat
 DEFAULT = ("sep_conv_3x3", "dil_conv_3x3", "blur_conv_3x3", "gated_conv_1x1")
 MOST_HIDDEN = 16  # inner nodes of a genotype in a file
 Edge = tuple[int, int]
-Alphas = dict[str, Float[Array, "_K"]]  # for each edge, one number a candidate
+Alphas = dict[str, Float[ArrayLike, "_K"]]  # for each edge, one number a candidate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,12 +73,12 @@ def plain_pool(
     return Pool(jnp.asarray(inputs), jnp.asarray(labels), reference, everything[:0], everything, key)
 
 
-def scaled(inputs: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
+def scaled(inputs: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
     """What a network reads: uint8 images scaled to [0, 1], anything else as it is."""
     return inputs / jnp.float32(255) if inputs.dtype == jnp.uint8 else inputs
 
 
-def draw(pool: Pool, step: Int[Array, ""], size: int, failing_share: float, names: tuple[str, ...] = ()) -> Batch:
+def draw(pool: Pool, step: Int[ArrayLike, ""], size: int, failing_share: float, names: tuple[str, ...] = ()) -> Batch:
     """This device's share of the batch of ``step``, a function of the pool's key and the step alone.
 
     ``failing_share`` of the ``size`` examples are failing ones, which are rare in the pool but are what a repair is

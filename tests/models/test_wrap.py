@@ -123,7 +123,7 @@ def test_a_module_is_told_that_it_is_deterministic():
 
 def test_neurons_are_what_enters_the_activations(wrapped):
     network, variables = wrapped
-    x, own = images() / np.float32(255), variables["params"]["model"]["module"]
+    x, own = jnp.asarray(images() / np.float32(255)), variables["params"]["model"]["module"]
     _, statuses = network.neurons(variables, x, "model")
     sizes = {layer.removeprefix("module/"): status.shape for layer, status in statuses.items()}
     assert sizes == {"Features_0/Conv_0": (40, 4), "Features_0/second": (40, 6), "Dense_0": (40, 5), "Dense_1": (40, 3)}

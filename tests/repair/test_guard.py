@@ -2,17 +2,23 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
+from tiny_networks import vector_network
 
 from archrepair_jax.repair import guard
+from archrepair_jax.repair.edits import Scaled
 from archrepair_jax.repair.guard import accept
 from archrepair_jax.repair.problem import Examples, Problem, Repair
 from archrepair_jax.repair.settings import GuardSettings
 from archrepair_jax.repair.verdict import at_fraction, taken
+from archrepair_jax.training.loop import Loop
+from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.views.view import CLEAN, View
 
 IMAGES = 10
+EDITS = (Scaled("layer2"),)
 SETTINGS = GuardSettings(fractions=(1.0, 0.75, 0.5, 0.25), clean_drop=0.1)
 
 
@@ -42,13 +48,13 @@ def judged(monkeypatch):
         told = lambda problem, repair, fraction, loop: outcomes[fraction]  # noqa: E731
         monkeypatch.setattr(guard, "predictions_right", told)
         views = (CLEAN, View("gaussian_noise", 3))
-        examples = Examples(np.zeros((20, 1)), np.ones(20, np.int32), scores(before()), views)
-        problem = Problem(None, {"params": np.float32(-1)}, "block", lambda part: examples, None)
-        start = {"params": np.float32(0)} if way_back else None
-        repair = Repair(("edit",), {"params": np.float32(1)}, start)
-        verdict = accept(problem, repair, settings, None)
+        examples = Examples(np.zeros((20, 1, 1, 1), np.uint8), np.ones(20, np.int32), scores(before()), views)
+        at = lambda place: {"params": {"w": np.float32(place)}}  # noqa: E731
+        problem = Problem(vector_network(), at(-1), "layer2", lambda part: examples, jax.random.key(0))
+        repair = Repair(EDITS, at(1), at(0) if way_back else None)
+        verdict = accept(problem, repair, settings, Loop(choose_devices(1)))
         edits, variables = taken(problem.variables, repair, verdict)
-        return verdict, edits, variables["params"]
+        return verdict, edits, variables["params"]["w"]
 
     return run
 
@@ -57,7 +63,7 @@ def test_a_repair_that_fixes_more_than_it_breaks_is_taken_whole(judged):
     whole = after(noisy_fixed=5, noisy_broken=1)
     outcomes = {1.0: whole, 0.75: after(noisy_fixed=3), 0.5: after(noisy_fixed=2), 0.25: before()}
     verdict, edits, params = judged(outcomes)
-    assert (verdict.decision, verdict.fraction, edits, params) == ("repaired", 1.0, ("edit",), 1)
+    assert (verdict.decision, verdict.fraction, edits, params) == ("repaired", 1.0, EDITS, 1)
     *trials, clean_before = (verdict.evidence[name] for name in ("candidates", "clean_before"))
     assert trials[0][0] == {"fraction": 1.0, "fixed": 5, "broken": 1, "clean_after": 1.0}
     assert clean_before == 1.0 and [trial["fraction"] for trial in trials[0]] == [1.0, 0.75, 0.5, 0.25]
@@ -73,7 +79,7 @@ def test_a_part_of_the_way_is_taken_where_it_is_better(judged):
             0.25: after(noisy_fixed=1),
         }
     )
-    assert (verdict.decision, verdict.fraction, edits, params) == ("interpolated", 0.5, ("edit",), 0.5)
+    assert (verdict.decision, verdict.fraction, edits, params) == ("interpolated", 0.5, EDITS, 0.5)
 
 
 def test_of_equally_good_parts_the_longest_is_taken(judged):

@@ -84,7 +84,7 @@ def test_it_stops_after_as_many_idle_iterations_as_the_patience():
 
 def test_gains_within_the_tolerance_are_idle():
     """Gains end, for this tolerance, while the swarm still creeps closer."""
-    patient, coarse = (SwarmSettings(tolerance=tolerance, patience=5) for tolerance in (0.0, 0.01))
+    patient, coarse = (SwarmSettings(tolerance=tolerance, patience=10) for tolerance in (0.0, 0.01))
     patient, coarse = (minimum(lambda w: ((w - 0.5) ** 2).sum(-1), 2, each) for each in (patient, coarse))
     assert coarse.iteration < patient.iteration
     assert coarse.own_cost.min() > patient.own_cost.min()

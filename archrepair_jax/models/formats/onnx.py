@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Float
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.files import write_whole
@@ -184,7 +183,7 @@ class Chain:
                 self.refuse(node, "it gives something else than one row an example")
         self.shape = [batch, flat]
 
-    def add_layer(self, node: Any, kernel: Float[np.ndarray, "D E"]) -> None:
+    def add_layer(self, node: Any, kernel: np.ndarray) -> None:
         if len(self.layers) != len(self.activations):
             self.refuse(node, "no activation stands between it and the layer before it")
         entering = math.prod(self.shape[1:])
@@ -196,7 +195,7 @@ class Chain:
         self.layers.append(Dense(self.numbers(node, kernel), np.zeros(width, np.float32)))
         self.shape = [*self.shape[:-1], width]
 
-    def add_bias(self, node: Any, bias: Float[np.ndarray, "..."]) -> None:
+    def add_bias(self, node: Any, bias: np.ndarray) -> None:
         last, width = self.layers[-1], self.shape[-1]
         if bias.shape not in ((), (1,), (width,), (1, width)):
             self.refuse(node, f"its bias has the shape {bias.shape}, not ({width},)")

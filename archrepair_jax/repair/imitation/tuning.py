@@ -26,7 +26,7 @@ from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.swarm import SwarmSettings, minimize
 
-Factors = dict[str, Float[ArrayLike, "D"]]  # for each block that is scaled, what its channels are multiplied by
+Factors = dict[str, Float[ArrayLike, "_D"]]  # for each block that is scaled, what its channels are multiplied by
 NEGATIVE, POSITIVE, OUTSIDE, PADDING = range(4)
 
 
@@ -153,13 +153,13 @@ def cost_weights(cases: Cases, settings: ImitationTuningSettings) -> Float[np.nd
 @exact
 def behaviour_differences(
     network: Network, variables: Variables, negatives: Samples, positives: Samples, chunk: int
-) -> dict[str, Float[Array, "D"]]:
+) -> dict[str, Float[Array, "_D"]]:
     """For each block with neurons, how far its channels' mean behaviour is apart between positives and negatives, [D].
 
     BIRDNN compares sums, which is the same up to a factor where there are as many positives as negatives.
     """
 
-    def share(part: Chunks) -> dict[str, Float[Array, "D"]]:
+    def share(part: Chunks) -> dict[str, Float[Array, "_D"]]:
         x, behaviour = part.inputs, {}
         signs = (part.kind == POSITIVE) / len(positives.inputs) - (part.kind == NEGATIVE) / len(negatives.inputs)
         for index, (name, module) in enumerate(network.blocks):
@@ -173,7 +173,7 @@ def behaviour_differences(
 
 
 def choose_neurons(
-    network: Network, differences: dict[str, Float[np.ndarray, "D"]], count: int
+    network: Network, differences: dict[str, Float[ArrayLike, "_D"]], count: int
 ) -> tuple[tuple[str, int], ...]:
     """``(block, channel)`` of the ``count`` largest differences, the largest first. InputError if there are fewer."""
     blocks = [name for name in network.names if name in differences]
