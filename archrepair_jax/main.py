@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.ERROR)  # the libraries' warnings are of no use to who reads the progress
     with Interruption() as interruption:
         try:
-            config, workdir = command_line.read(argv)
+            config, workdir = command_line.parse(argv)
         except Exception as error:  # whatever a config file or a flag can raise is the user's to mend
             return complain(command_line.in_words(error), 2)
         return work(config, workdir, interruption)

@@ -22,7 +22,7 @@ from archrepair_jax.models.families.mlp import ACTIVATIONS, mlp
 from archrepair_jax.models.formats.onnx import write_onnx
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.acasxu import read_case
-from archrepair_jax.regions.sampling import CHUNK, Regions, draw, uniform
+from archrepair_jax.regions.sampling import CHUNK, Regions, draw_inputs, uniform
 from archrepair_jax.repair.regions import RegionProblem
 
 STEPS, ROUNDS, HALF_BATCH = 2_000, 10, 512
@@ -42,7 +42,9 @@ def train(network: Network, original: Network, optimizer: optax.GradientTransfor
     def step(carry, number):
         params, state = carry
         keys = jax.random.split(jax.random.fold_in(key, number), len(halves))
-        inputs = [draw(regions, own_key, HALF_BATCH).inputs for regions, own_key in zip(halves, keys, strict=True)]
+        inputs = [
+            draw_inputs(regions, own_key, HALF_BATCH).inputs for regions, own_key in zip(halves, keys, strict=True)
+        ]
         wanted = [original.apply(variables, x) for x in inputs]
 
         def loss(params):

@@ -9,7 +9,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "the run's settings, a 
 WORKDIR = flags.DEFINE_string("workdir", None, "the folder for results")
 
 
-def read(argv: list[str]) -> tuple[ConfigDict, str]:
+def parse(argv: list[str]) -> tuple[ConfigDict, str]:
     """The config and the work folder; raises whatever a flag or the config file raises."""
     if others := flags.FLAGS(argv)[1:]:
         raise flags.Error(f"{others[0]} belongs to no flag: write --config FILE --workdir DIR (--help tells more)")

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.regions.sampling import CHUNK, Regions, draw
+from archrepair_jax.regions.sampling import CHUNK, Regions, draw_inputs
 
 
 class Tally(struct.PyTreeNode):
@@ -56,7 +56,7 @@ def survey(
     """Compares the original with the repaired network on ``chunks * CHUNK`` inputs, which depend on the key alone."""
 
     def add(tally: Tally, number: Int[Array, ""]) -> tuple[Tally, None]:
-        samples = draw(regions, jax.random.fold_in(key, number), CHUNK)
+        samples = draw_inputs(regions, jax.random.fold_in(key, number), CHUNK)
         before, after = (net.apply(v, samples.inputs) for net, v in zip(networks, variables, strict=True))
         slack_before, slack_after = (specification.slack(context, samples.tags, y) for y in (before, after))
         wrong_before, wrong_after = ~(slack_before > 0), ~(slack_after > 0)

@@ -162,22 +162,23 @@ class Images:
         settings, stages = self.settings, set(self.settings.stages)
         if not stages - {"evaluate"}:
             return None
-        look = functools.cache(functools.partial(self.look, network, variables))
-        self.diagnosis["failures"] = self.line.stage("diagnose", functools.partial(self.count, look))
+        examples = functools.cache(functools.partial(self.examples, network, variables))
+        self.diagnosis["failures"] = self.line.stage("diagnose", functools.partial(self.count, examples))
         if not any(self.diagnosis["failures"]["failing"]["train"].values()):
             return None
-        problem = Problem(network, variables, settings.repair.block, look, self.key("order"))
         if "localize" in stages:
-            self.diagnosis["localization"] = self.line.stage("localize", functools.partial(self.rank, problem))
+            rank = functools.partial(self.rank, network, variables, examples)
+            self.diagnosis["localization"] = self.line.stage("localize", rank)
         if not settings.roles:
             return None
-        return dataclasses.replace(problem, block=problem.block or self.diagnosis["localization"]["suspect"])
+        block = settings.repair.block or self.diagnosis["localization"]["suspect"]
+        return Problem(network, variables, block, examples, self.key("order"))
 
-    def count(self, look: Callable[[str], Examples]) -> dict[str, Any]:
+    def count(self, examples: Callable[[str], Examples]) -> dict[str, Any]:
         failing, images, views = {}, {}, self.settings.failures.views
         for number, part in enumerate(PARTS, 1):
             self.line.pause("diagnose")
-            right = look(part).correct
+            right = examples(part).correct
             failing[part] = {str(view): int((~row).sum()) for view, row in zip(views, right, strict=True)}
             images[part] = right.shape[1]
             self.line.loop.report("diagnose", number, len(PARTS), "")
@@ -191,15 +192,15 @@ class Images:
         guard, search = carve(held_out.labels, len(held_out) // 2, self.settings.seed, "guard")
         return held_out.take(guard if part == "guard" else search)
 
-    def look(self, network: Network, variables: Variables, part: str) -> Examples:
+    def examples(self, network: Network, variables: Variables, part: str) -> Examples:
         """A part in all views to be repaired, with the network's logits."""
         split, views, work = self.split(part), self.settings.failures.views, self.line.work
 
         def shown(view: View) -> np.ndarray:
             if not view.attack:
-                return self.show(part, split, view, network, variables)
+                return self.rendered(part, split, view, network, variables)
             return work.arrays(
-                f"{part}-{view}-attacked", lambda: {"images": self.show(part, split, view, network, variables)}
+                f"{part}-{view}-attacked", lambda: {"images": self.rendered(part, split, view, network, variables)}
             )["images"]
 
         images, labels = np.concatenate([shown(view) for view in views]), np.tile(split.labels, len(views))
@@ -209,23 +210,23 @@ class Images:
 
         return Examples(images, labels, work.arrays(f"{part}-examples", scores)["logits"], views)
 
-    def show(self, part: str, split: Split, view: View, network: Network, variables: Variables) -> np.ndarray:
+    def rendered(self, part: str, split: Split, view: View, network: Network, variables: Variables) -> np.ndarray:
         """A split's images in one view; an attack is on the network given."""
         key = named(self.key("views"), part)
         if view.attack:
             return attacked(network, variables, split.images, split.labels, view, key)
         return render(split.images, view, key)
 
-    def rank(self, problem: Problem) -> dict[str, Any]:
+    def rank(self, network: Network, variables: Variables, examples: Callable[[str], Examples]) -> dict[str, Any]:
         """The ranking of blocks, from the train examples."""
-        train, settings, report = problem.train, self.settings.localization, self.line.loop.report
+        train, settings, report = examples("train"), self.settings.localization, self.line.loop.report
         images, labels, right = train.images, train.labels, train.correct.reshape(-1)
         failing, passing = ((images[chosen], labels[chosen]) for chosen in (~right, right))
         report("localize", 0, 1, "")
-        found = localize(problem.network, problem.variables, failing, passing, settings, self.key("localize"))
+        found = localize(network, variables, failing, passing, settings, self.key("localize"))
         report("localize", 1, 1, found.suspect)
         units = [dataclasses.asdict(unit) for unit in found.units]
-        order = sorted(units, key=lambda unit: problem.network.index(unit["block"]))
+        order = sorted(units, key=lambda unit: network.index(unit["block"]))
         return {"level": settings.level, "suspect": found.suspect, "blocks": order}
 
     def ledger(self) -> Ledger:
@@ -263,11 +264,13 @@ class Images:
     def evaluate(self, view: View, arms: Sequence[Arm], original: Arm) -> None:
         """Keeps where each arm is right on the test split in one view, [N]."""
         test, devices = self.dataset.test, self.line.loop.devices
-        fixed = functools.cache(functools.partial(self.show, "test", test, view, original.network, original.variables))
+        fixed = functools.cache(
+            functools.partial(self.rendered, "test", test, view, original.network, original.variables)
+        )
         for arm in arms:
             self.line.pause("evaluate")
             with Clock() as clock:
-                shown = self.show("test", test, view, arm.network, arm.variables) if view.adaptive else fixed()
+                shown = self.rendered("test", test, view, arm.network, arm.variables) if view.adaptive else fixed()
                 right = logits(arm.network, arm.variables, shown, devices).argmax(-1) == test.labels
             seconds = np.array([clock.seconds, clock.compile_seconds])
             arm.work.keep_arrays(f"evaluation/{view}", {"right": right, "seconds": seconds})

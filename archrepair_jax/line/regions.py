@@ -159,7 +159,7 @@ class OverRegions:
         """The problem with its violations and well-behaved inputs; where there are no violations, a proof decides."""
         work, sampling = self.line.work, self.settings.repair.sampling
 
-        def look() -> dict[str, int]:
+        def search() -> dict[str, int]:
             counts = {}
             for kind, samples in zip(KINDS, examples(self.problem, sampling, self.key("examples")), strict=True):
                 work.keep_arrays(
@@ -168,7 +168,7 @@ class OverRegions:
                 counts[kind] = len(samples.tags)
             return counts
 
-        self.line.stage("diagnose", look)
+        self.line.stage("diagnose", search)
         return dataclasses.replace(
             self.problem, **{kind: Samples(**work.arrays(f"{kind}-examples", dict)) for kind in KINDS}
         )

@@ -36,7 +36,7 @@ class Evidence(NamedTuple):
     passing_active: Bool[Array, "P N"]
 
 
-def draw(failing: Examples, passing: Examples, limit: int, key: PRNGKeyArray) -> tuple[Examples, Examples]:
+def sample(failing: Examples, passing: Examples, limit: int, key: PRNGKeyArray) -> tuple[Examples, Examples]:
     """At most ``limit`` failing examples at random and as many passing ones, of the same classes as far as they go.
 
     Images come back as floats in [0, 1]. Raises InputError if either set is empty.

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.keys import named
-from archrepair_jax.localization.evidence import Examples, draw, gather
+from archrepair_jax.localization.evidence import Examples, gather, sample
 from archrepair_jax.localization.gradients import Neurons, neuron_gradients, stack
 from archrepair_jax.localization.ranking import (
     COMBINE,
@@ -80,7 +80,7 @@ def localize(
     for name in settings.exclude:
         if name not in network.names:
             raise InputError(f"localization cannot exclude {name!r}: the blocks are {', '.join(network.names)}")
-    failing, passing = draw(failing, passing, settings.examples, named(key, "examples"))
+    failing, passing = sample(failing, passing, settings.examples, named(key, "examples"))
     evidence = gather(network, variables, failing, passing, settings, named(key, "attack"))
     replicates = resample(named(key, "bootstrap"), evidence.counts, settings.bootstrap)
     weights = jnp.concatenate([evidence.counts[None], replicates])  # the first row is the point estimate

@@ -51,7 +51,7 @@ def make_regions(lower: Float[np.ndarray, "R D"], upper: Float[np.ndarray, "R D"
     return Regions(*inward(np.asarray(lower), np.asarray(upper)), np.float32(share))
 
 
-def draw(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
+def draw_inputs(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
     """``count`` independent inputs, uniform over all regions; the tag is the region."""
     region = jnp.zeros(count, jnp.int32)
     if len(regions.share) > 1:
@@ -64,7 +64,7 @@ def draw(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
 @functools.partial(jax.jit, static_argnames="count")
 def draw_cells(regions: Regions, key: PRNGKeyArray, count: int) -> Cells:
     """``count`` cells around uniform inputs; of each width the logarithm is uniform in ``WIDTHS`` of the region's."""
-    centre = draw(regions, named(key, "centre"), count)
+    centre = draw_inputs(regions, named(key, "centre"), count)
     lower, upper = regions.lower[centre.tags], regions.upper[centre.tags]
     least, most = map(jnp.log, WIDTHS)
     reach = (
@@ -76,8 +76,8 @@ def draw_cells(regions: Regions, key: PRNGKeyArray, count: int) -> Cells:
 
 @functools.partial(jax.jit, static_argnames="count")
 def uniform(regions: Regions, key: PRNGKeyArray, count: int) -> Samples:
-    """``draw`` as one compiled call."""
-    return draw(regions, key, count)
+    """``draw_inputs`` as one compiled call."""
+    return draw_inputs(regions, key, count)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "groups", "size"))
@@ -87,7 +87,7 @@ def scan(
     """Of ``groups * size`` uniform inputs, the one with the smallest margin in each group; few are kept in memory."""
 
     def worst(number: Int[Array, ""]) -> Samples:
-        drawn = draw(regions, jax.random.fold_in(key, number), size)
+        drawn = draw_inputs(regions, jax.random.fold_in(key, number), size)
         at = margin(prop, drawn.tags, network.apply(variables, drawn.inputs)).argmin()
         return jax.tree.map(lambda array: array[at], drawn)
 

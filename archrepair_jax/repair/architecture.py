@@ -33,7 +33,7 @@ from archrepair_jax.search.cell import (
 )
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.search.selection import by_perturbation, inherit, largest_alpha, silenced
-from archrepair_jax.training.batches import Pool, draw
+from archrepair_jax.training.batches import Pool, draw_batch
 from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost, note_forward
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import check_batch, mean, replicate
@@ -140,7 +140,7 @@ class Recalibration:
         """Adds one batch's share."""
         number, total = state
         own, pool = data
-        batch = draw(pool, number, self.tuning.batch_size, self.tuning.failing_share)
+        batch = draw_batch(pool, number, self.tuning.batch_size, self.tuning.failing_share)
         note_forward(len(batch.labels))
         empty = own | {"batch_stats": own["batch_stats"] | jax.tree.map(jnp.zeros_like, self.new)}
         _, updated = self.module.apply(empty, batch.inputs, True, mutable=["batch_stats"])

@@ -51,7 +51,7 @@ class Problem:
     Attributes:
         network, variables: the original.
         block: the name of the suspect.
-        look: the examples of a part, ``train``, ``validation`` or ``guard``.
+        examples: those of a part, ``train``, ``validation`` or ``guard``.
         key: decides the order in which steps visit the examples, the same for every method.
         pools: what ``pool`` has made of them so far.
     """
@@ -59,24 +59,24 @@ class Problem:
     network: Network
     variables: Variables
     block: str
-    look: Callable[[str], Examples]
+    examples: Callable[[str], Examples]
     key: PRNGKeyArray
     pools: dict[tuple[str, str], Pool] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def train(self) -> Examples:
         """Weights learn on these."""
-        return self.look("train")
+        return self.examples("train")
 
     @property
     def validation(self) -> Examples:
         """Alphas learn on these, and architectures are chosen on them."""
-        return self.look("validation")
+        return self.examples("validation")
 
     @property
     def guard(self) -> Examples:
         """No learning here; they decide whether a repair is accepted."""
-        return self.look("guard")
+        return self.examples("guard")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

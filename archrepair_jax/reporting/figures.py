@@ -25,7 +25,7 @@ CONTROLS = [
 ]
 
 
-def draw(report: Report) -> dict[str, bytes]:
+def draw_all(report: Report) -> dict[str, bytes]:
     """PNGs by name: every figure that the report has the content for."""
     localization, ours, figures = report["localization"], repair(report), {}
     if localization and any(block["score"] is not None for block in localization["blocks"]):

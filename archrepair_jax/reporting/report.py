@@ -79,7 +79,7 @@ def write(folder: os.PathLike | str, record: Mapping[str, Any]) -> dict[str, Any
 def _files(report: Report) -> dict[str, bytes]:
     if report["task"] == "regions":
         return {"table.csv": regions.table(report).encode(), "report.md": regions.render(report).encode()}
-    drawn = figures.draw(report)
+    drawn = figures.draw_all(report)
     files = {f"figures/{name}.png": png for name, png in drawn.items()}
     return files | {"report.md": markdown.render(report, drawn).encode()}
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from archrepair_jax.errors import one_of, within
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.search.cell import Alphas, RelaxedBlock, beside, mixing_weights, uniform_alphas
-from archrepair_jax.training.batches import Batch, Pool, draw, repair_loss
+from archrepair_jax.training.batches import Batch, Pool, draw_batch, repair_loss
 from archrepair_jax.training.descent import TuningSettings, make_optimizer
 from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
@@ -120,7 +120,7 @@ class Search:
         return repair_loss(logits, batch, self.tuning.preserve), {**statistics, **updated["batch_stats"]}
 
     def draw(self, pool: Pool, step: Int[Array, ""]) -> Batch:
-        return draw(pool, step, self.tuning.batch_size, self.tuning.failing_share)
+        return draw_batch(pool, step, self.tuning.batch_size, self.tuning.failing_share)
 
     def descend(self, state: SearchState, alphas: Alphas, data: SearchData, batch: Batch):
         """One weight step at ``alphas``, not yet taken: the new weights, their optimizer's state, statistics, loss."""

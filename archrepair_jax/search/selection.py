@@ -20,7 +20,7 @@ from archrepair_jax.search.cell import (
     mixing_weights,
 )
 from archrepair_jax.search.operations import ORIGINAL
-from archrepair_jax.training.batches import draw
+from archrepair_jax.training.batches import draw_batch
 from archrepair_jax.training.ledger import note_forward
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import mean, replicate
@@ -65,7 +65,7 @@ def validation_judge(search: Search, data: SearchData, settings: SearchSettings,
     @exact
     def judge(judged, data):
         state, masks = judged
-        batch = draw(data.validation, jnp.int32(0), settings.selection_examples, search.tuning.failing_share)
+        batch = draw_batch(data.validation, jnp.int32(0), settings.selection_examples, search.tuning.failing_share)
         note_forward(len(batch.labels))
         loss, _ = search.loss(state.weights, state.alphas, state.statistics, data.replace(masks=masks), batch)
         return judged, {"loss": mean(loss)}

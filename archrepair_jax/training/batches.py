@@ -78,7 +78,9 @@ def scaled(inputs: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
     return inputs / jnp.float32(255) if inputs.dtype == jnp.uint8 else inputs
 
 
-def draw(pool: Pool, step: Int[ArrayLike, ""], size: int, failing_share: float, names: tuple[str, ...] = ()) -> Batch:
+def draw_batch(
+    pool: Pool, step: Int[ArrayLike, ""], size: int, failing_share: float, names: tuple[str, ...] = ()
+) -> Batch:
     """This device's share of the batch of ``step``, a function of the pool's key and the step alone.
 
     ``failing_share`` of the ``size`` examples are failing ones, which are rare in the pool but are what a repair is

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from archrepair_jax.data.augment import AUGMENTATIONS
 from archrepair_jax.errors import one_of, within
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.training.batches import Pool, draw, repair_loss
+from archrepair_jax.training.batches import Pool, draw_batch, repair_loss
 from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
 
@@ -126,7 +126,7 @@ def tuning_step(
 
     def step(state, data):
         variables, pool = data
-        batch = draw(pool, state.step, settings.batch_size, settings.failing_share, settings.augment)
+        batch = draw_batch(pool, state.step, settings.batch_size, settings.failing_share, settings.augment)
 
         def objective(params):
             trained, x, statistics = merge(variables, state.replace(params=params)), batch.inputs, {}

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.localization import Localization, LocalizationSettings, localize
-from archrepair_jax.localization.evidence import draw
+from archrepair_jax.localization.evidence import sample
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.formats.weights import load_weights
 
@@ -198,12 +198,12 @@ def test_an_adversary_without_room_changes_nothing(fault):
 def test_drawing_matches_classes_and_fills_up():
     failing = np.zeros((6, 1, 1, 1), np.uint8), np.array([0, 0, 0, 1, 1, 2])
     passing = np.full((40, 1, 1, 1), 255, np.uint8), np.array([0] * 2 + [1] * 10 + [2] * 10 + [3] * 18)
-    (few, few_labels), (as_many, matched) = draw(failing, passing, 100, KEY)
+    (few, few_labels), (as_many, matched) = sample(failing, passing, 100, KEY)
     assert sorted(few_labels.tolist()) == [0, 0, 0, 1, 1, 2]
     counts = np.bincount(matched, minlength=4)
     assert counts[0] == 2 and counts[1] >= 2 and counts[2] >= 1 and counts.sum() == 6  # one 0 is missing
     assert few.max() == 0 and as_many.min() == 1
-    assert len(draw(failing, passing, 4, KEY)[1][1]) == 4
+    assert len(sample(failing, passing, 4, KEY)[1][1]) == 4
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import Genotype, RelaxedBlock, Space, full_masks, make_space, random_genotype
 from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.training import loop as loops
-from archrepair_jax.training.batches import draw
+from archrepair_jax.training.batches import draw_batch
 from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.ledger import Ledger, Overspent
 from archrepair_jax.training.loop import Loop
@@ -270,7 +270,9 @@ def test_recalibration_measures_new_operations_over_train_batches(problem):
     after = Recalibration(network, variables, "layer2", SETTINGS).measure(variables, train, Loop(ONE))
     assert jax.tree.all(jax.tree.map(np.array_equal, after["params"], variables["params"]))
     batches = [
-        jax.vmap(lambda _, i=i: draw(train, i, 8, SETTINGS.tuning.failing_share), axis_name=AXIS)(np.zeros(1)).inputs[0]
+        jax.vmap(lambda _, i=i: draw_batch(train, i, 8, SETTINGS.tuning.failing_share), axis_name=AXIS)(
+            np.zeros(1)
+        ).inputs[0]
         for i in range(SETTINGS.recalibration_batches)
     ]
     (name, norm), *_ = after["batch_stats"]["layer2"].items()

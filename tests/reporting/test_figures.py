@@ -26,7 +26,7 @@ def points(figure):
 
 
 def test_every_figure_of_a_complete_report_is_a_drawing_of_sensible_size(record):
-    drawn = figures.draw(assemble(record))
+    drawn = figures.draw_all(assemble(record))
     assert set(drawn) == {"suspiciousness", "alphas", "accuracy", "block"}
     for name, png in drawn.items():
         image = pixels(png)
@@ -38,12 +38,12 @@ def test_every_figure_of_a_complete_report_is_a_drawing_of_sensible_size(record)
 
 def test_nothing_is_drawn_of_what_was_not_run(record):
     original = record["arms"][0] | {"measures": None}
-    assert figures.draw(assemble(record | {"status": "evaluated", "localization": None, "arms": [original]})) == {}
+    assert figures.draw_all(assemble(record | {"status": "evaluated", "localization": None, "arms": [original]})) == {}
 
 
 def test_accuracy_is_drawn_without_a_repair(record):
     report = assemble(record | {"status": "evaluated", "arms": record["arms"][:1]})
-    assert set(figures.draw(report)) == {"suspiciousness", "accuracy"}
+    assert set(figures.draw_all(report)) == {"suspiciousness", "accuracy"}
     assert set(points(figures.accuracy(report))) == {"original"}
 
 
@@ -118,7 +118,7 @@ def test_the_mixture_marks_what_was_chosen_and_not_what_is_largest(record):
     bold = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_fontweight() == "bold"]
     assert bold == ["chosen: sep conv 3x3", "chosen: original", "chosen: dil conv 3x3"]
     record["arms"][1] |= {"edits": []}  # the guard returned the original
-    assert set(figures.draw(assemble(record))) == {"suspiciousness", "accuracy", "alphas"}
+    assert set(figures.draw_all(assemble(record))) == {"suspiciousness", "accuracy", "alphas"}
 
 
 def assert_apart(figure, labels):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from archrepair_jax.training.batches import Batch, draw, make_pool, plain_pool, repair_loss
+from archrepair_jax.training.batches import Batch, draw_batch, make_pool, plain_pool, repair_loss
 from archrepair_jax.training.parallel import AXIS
 
 
@@ -23,7 +23,9 @@ def pool_of(failing: int, passing: int):
 
 def drawn(pool, step: int, size: int, share: float, names=(), devices: int = 1) -> Batch:
     """The whole batch, from all devices."""
-    parts = jax.vmap(lambda _: draw(pool, jnp.int32(step), size, share, names), axis_name=AXIS)(jnp.zeros(devices))
+    parts = jax.vmap(lambda _: draw_batch(pool, jnp.int32(step), size, share, names), axis_name=AXIS)(
+        jnp.zeros(devices)
+    )
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), parts)
 
 

@@ -101,7 +101,9 @@ def test_a_part_of_the_way_is_a_part_of_the_factors(problem, repairs):
 
 def test_a_rejected_repair_leaves_no_scale(problem, repairs):
     impossible = dataclasses.replace(problem.guard, labels=problem.guard.logits.argmax(-1).astype(np.int32))
-    strict = dataclasses.replace(problem, look=lambda part: impossible)  # nothing fails, so that nothing can be fixed
+    strict = dataclasses.replace(
+        problem, examples=lambda part: impossible
+    )  # nothing fails, so that nothing can be fixed
     verdict = accept(strict, repairs["imitation_tuning"], GuardSettings(), LOOP)
     assert verdict.decision == "unchanged"
     edits, variables = taken(problem.variables, repairs["imitation_tuning"], verdict)
@@ -154,7 +156,7 @@ def test_images_stay_uint8_where_all_of_them_are_kept(given):
 def test_failing_examples_of_a_class_without_passing_ones_are_left_out(problem, given):
     train = problem.train
     scores = train.logits - 100 * (np.arange(4) == 3)  # class 3 is never the network's answer
-    changed = dataclasses.replace(problem, look=lambda part: dataclasses.replace(train, logits=scores))
+    changed = dataclasses.replace(problem, examples=lambda part: dataclasses.replace(train, logits=scores))
     cases = given("imitation_retraining", changed)
     assert 3 in train.labels and 3 not in cases.negatives.tags
     assert {0, 1, 2} >= set(np.unique(cases.negatives.tags)) <= set(np.unique(cases.positives.tags))
