@@ -28,8 +28,8 @@ from archrepair_jax.models.formats.dense import to_layers
 from archrepair_jax.models.formats.nnet import write_nnet
 from archrepair_jax.models.formats.onnx import write_onnx
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.proof.branch_and_bound import COUNTEREXAMPLE, OPEN, PROVED, prove
-from archrepair_jax.proof.branch_and_bound import Verdict as Proof
+from archrepair_jax.precision import cpu
+from archrepair_jax.proof.branch_and_bound import COUNTEREXAMPLE, OPEN, PROVED, Proof, prove
 from archrepair_jax.proof.certificate import make_certificate, write_certificate
 from archrepair_jax.proof.checker import Rejected
 from archrepair_jax.proof.checker import check as check_certificate
@@ -77,6 +77,8 @@ def run(
     ``report.json``, which it returns. Raises as ``images.run`` does.
     """
     devices = choose_devices(settings.devices)
+    if settings.prove:
+        cpu()  # refuses at once, and not after the repair
     check_batch(settings.repair.retraining.batch_size // 4, devices, "a quarter of repair.retraining.batch_size")
     check_batch(settings.repair.retraining.cells, devices, "repair.retraining.cells")
     folder = pathlib.Path(settings.path).expanduser()

@@ -25,6 +25,7 @@ from archrepair_jax.localization.ranking import (
 from archrepair_jax.localization.settings import LocalizationSettings
 from archrepair_jax.localization.spectrum import FORMULAS, count
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import exact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Localization:
         return self.units[0].block
 
 
+@exact
 def localize(
     network: Network,
     variables: Variables,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax
 from jax.extend.core import Jaxpr, JaxprEqn
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from archrepair_jax.models.network import Network, Variables
 
@@ -43,6 +44,11 @@ def without_normalization(call, args, kwargs, context):
     if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
         return args[0]
     return call(*args, **kwargs)
+
+
+def count_needed(jaxpr: Jaxpr) -> int:
+    """Multiply-adds of what a traced program's results need; a compiler leaves out the rest."""
+    return count(dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
 def count(jaxpr: Jaxpr) -> int:

@@ -16,6 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from archrepair_jax.keys import named
 from archrepair_jax.models.blocks import STATUS
+from archrepair_jax.precision import exact
 
 Variables = dict[str, dict[str, Any]]
 
@@ -80,6 +81,7 @@ class Network:
                 statistics[name] = {**own, **updated}["batch_stats"]
         return x, statistics
 
+    @exact
     def apply(self, variables: Variables, images: Float[ArrayLike, "B ..."]) -> Float[Array, "B K"]:
         """Logits for images in [0, 1], in evaluation mode."""
         return self.span(variables, images, 0, len(self.blocks))[0]

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.families.mlp import ACTIVATIONS, LEAK
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import exact
 from archrepair_jax.regions.properties import Property
 from archrepair_jax.regions.sampling import Cells
 
@@ -253,6 +254,7 @@ def outputs(layers: tuple[Affine, ...], activation: str, x: Float[Array, "... D"
     return x @ layers[-1].weight.T + layers[-1].bias
 
 
+@exact
 def certain_slack(network: Network, variables: Variables, prop: Property, cells: Cells) -> Float[Array, "C"]:
     """What ``properties.margin`` is at least on whole cells; sound if all is float64.
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from archrepair_jax.errors import within
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import float64_on_cpu
 from archrepair_jax.proof.bounds import Affine, Linear, chain, least, linear_bounds, outputs
 from archrepair_jax.regions.properties import Property
 
@@ -63,7 +64,7 @@ class Boxes(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Verdict:
+class Proof:
     """What came of a proof.
 
     Attributes:
@@ -99,7 +100,7 @@ def prove(
     prop: Property,
     settings: ProofSettings = ProofSettings(),
     report: Callable[[int, int], None] = lambda looked_at, waiting: None,
-) -> Verdict:
+) -> Proof:
     """Decides boxes in the order of their making until none is left, one is unsafe, or there are ``max_boxes``.
 
     That order spreads over the whole region, so that a property that is violated at all is soon found to be.
@@ -107,7 +108,7 @@ def prove(
     has no bounds.
     """
     layers, activation = chain(network, variables)
-    layers = jax.tree.map(lambda array: np.asarray(array, np.float64), layers)
+    layers, prop = jax.tree.map(lambda array: np.asarray(array, np.float64), (layers, prop))
     with ThreadPoolExecutor() as pool:
         look = functools.partial(look_at_many, pool, layers, activation, settings.batch_size, prop)
         return search(look, prop, settings, report)
@@ -115,7 +116,7 @@ def prove(
 
 def search(
     look: Callable[[Boxes], Look], prop: Property, settings: ProofSettings, report: Callable[[int, int], None]
-) -> Verdict:
+) -> Proof:
     """The branch and bound itself."""
     made, parents, waiting = [roots(prop)], [], collections.deque()
     waiting.append(made[0])
@@ -148,7 +149,7 @@ def search(
     child = np.full(count, -1)
     for parent, first in parents:
         child[parent] = first
-    return Verdict(status, joined(made), child, looked_at, counterexample, region)
+    return Proof(status, joined(made), child, looked_at, counterexample, region)
 
 
 def roots(prop: Property) -> Boxes:
@@ -182,7 +183,7 @@ def look_at_many(
     def look(start: int) -> Look:
         batch = padded.at(slice(start, start + batch_size))
         space = prop.matrix[batch.region, batch.unsafe], prop.bound[batch.region, batch.unsafe]
-        with jax.enable_x64(True):  # which holds for one thread only
+        with float64_on_cpu():
             return jax.device_get(look_at(layers, activation, batch.lower, batch.upper, *space))
 
     parts = pool.map(look, range(0, len(padded.region), batch_size))

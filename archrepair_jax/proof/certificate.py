@@ -16,7 +16,7 @@ from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.regions.properties import Property
 
 if TYPE_CHECKING:  # a checker shares no code with the prover, and does not load it either
-    from archrepair_jax.proof.branch_and_bound import Verdict
+    from archrepair_jax.proof.branch_and_bound import Proof
 
 WHAT = "certificate: write it again"
 VERSION = 2  # 1: with cuts from looser bounds, of another kind, which the checker does not find again
@@ -69,12 +69,12 @@ def fingerprint(network: Network, variables: Variables) -> str:
     return digest.hexdigest()
 
 
-def make_certificate(network: Network, variables: Variables, prop: Property, verdict: "Verdict") -> Certificate:
-    """The certificate of a proof of ``prop``; one of a verdict other than ``proved`` convinces no checker."""
+def make_certificate(network: Network, variables: Variables, prop: Property, proof: "Proof") -> Certificate:
+    """The certificate of a proof of ``prop``; one that is not ``proved`` convinces no checker."""
     own = Property(*(np.asarray(array, np.float64) for array in (prop.lower, prop.upper, prop.matrix, prop.bound)))
-    roots = len(verdict.child) - 2 * np.count_nonzero(verdict.child >= 0)
-    lower, upper = verdict.boxes.lower[roots:], verdict.boxes.upper[roots:]
-    return Certificate(fingerprint(network, variables), own, lower, upper, verdict.child)
+    roots = len(proof.child) - 2 * np.count_nonzero(proof.child >= 0)
+    lower, upper = proof.boxes.lower[roots:], proof.boxes.upper[roots:]
+    return Certificate(fingerprint(network, variables), own, lower, upper, proof.child)
 
 
 def write_certificate(path: str | os.PathLike, certificate: Certificate) -> None:

@@ -6,6 +6,7 @@ from flax import struct
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from archrepair_jax.errors import InputError
+from archrepair_jax.precision import exact
 
 
 class Property(struct.PyTreeNode):
@@ -58,6 +59,7 @@ def make_property(regions: list[tuple[Box, list[HalfSpaces]]]) -> Property:
     return Property(np.stack([box[0] for box in boxes]), np.stack([box[1] for box in boxes]), matrix, bound)
 
 
+@exact
 def margin(prop: Property, region: Int[ArrayLike, "B"], y: Float[ArrayLike, "B K"]) -> Float[Array, "B"]:
     """How far outputs are from being unsafe in their regions; safe where it is positive.
 

@@ -13,6 +13,7 @@ import numpy as np
 from archrepair_jax.errors import InputError
 from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables, block_variables
+from archrepair_jax.precision import exact
 from archrepair_jax.repair.edits import Replaced
 from archrepair_jax.repair.fine_tuning import descend
 from archrepair_jax.repair.method import Method, NoSettings, Plan, check_batches, prefix_passes, step_passes
@@ -134,6 +135,7 @@ class Recalibration:
         self.batches = settings.recalibration_batches if self.new else 0
         self.start = jnp.int32(0), jax.tree.map(jnp.zeros_like, self.new)
 
+    @exact  # the statistics are a part of the network
     def step(self, state: tuple, data: tuple) -> tuple[tuple, dict]:
         """Adds one batch's share."""
         number, total = state

@@ -8,6 +8,7 @@ import numpy as np
 from flax import traverse_util
 
 from archrepair_jax.models.network import Variables
+from archrepair_jax.precision import exact
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, SearchState
 from archrepair_jax.search.cell import (
     Genotype,
@@ -61,6 +62,7 @@ def by_perturbation(
 def validation_judge(search: Search, data: SearchData, settings: SearchSettings, loop: Loop):
     """A function of (state, masks) giving the loss on the first ``selection_examples`` of the validation pool."""
 
+    @exact
     def judge(judged, data):
         state, masks = judged
         batch = draw(data.validation, jnp.int32(0), settings.selection_examples, search.tuning.failing_share)

@@ -3,7 +3,8 @@
 A step is written for one device's share of the batch and run by ``pmap`` on all of them. State and data are whole on
 every device (no leading device axis); each device takes its slice of the batch's indices with ``share`` and every
 result passes ``mean`` before it leaves. ``out_axes=None`` does not check that: it returns the first device's value, so
-a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud).
+a forgotten ``mean`` is silent (tests/training/test_parallel.py makes it loud). What is not parallel (swarms, surveys,
+searches for violations) runs on JAX's default device, which is the first of those chosen; proofs run on the CPU.
 """
 
 import functools
@@ -12,12 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.cost import count
+from archrepair_jax.models.cost import count_needed
+from archrepair_jax.precision import exact
 from archrepair_jax.training.ledger import FORWARD, Cost, metering
 
 AXIS = "batch"  # also named by the networks' batch normalisation
@@ -26,9 +29,13 @@ Devices = tuple[jax.Device, ...]
 
 
 def choose_devices(count: int) -> Devices:
-    """The first ``count`` devices, or all of them for 0. Raises InputError when there are fewer."""
+    """``count`` devices, or all of them for 0: the default one, which may be set, and the first of the others like it.
+
+    Raises InputError when there are fewer.
+    """
     try:
-        available = jax.devices()
+        (default,) = jnp.zeros(()).devices()
+        available = sorted(jax.devices(default.platform), key=lambda device: device != default)
     except (RuntimeError, AssertionError) as error:  # what JAX raises depends on the plugins that are installed
         asked = os.environ.get("JAX_PLATFORMS", "")
         raise InputError(f"JAX finds no device (JAX_PLATFORMS={asked}): unset it, or install what it names") from error
@@ -75,6 +82,8 @@ def call_length(steps: int, at_most: int, devices: Devices, convolutions: bool =
 class ParallelSteps:
     """Runs ``step(state, data) -> (state, metrics)`` ``length`` times in one call on all devices.
 
+    Its inner products are as precise as the device or JAX's flag has them, unless the step itself is ``exact``.
+
     Called with (replicated) state and data, it gives the new state and the metrics stacked over the steps. No buffers
     are donated: the caller may still need the old state (``Loop`` keeps it when the new one is no longer finite), and
     beside the activations it is small.
@@ -108,7 +117,7 @@ class ParallelSteps:
         leaves, structure = jax.tree.flatten((state, data))
         shapes = structure, tuple(np.shape(leaf) for leaf in leaves)
         if shapes not in self._counts:
-            self._counts[shapes] = count(jax.make_jaxpr(self._run)(state, data).jaxpr) // self.length
+            self._counts[shapes] = count_needed(jax.make_jaxpr(self._run)(state, data).jaxpr) // self.length
         return Cost(self.passes, self._counts[shapes]) * self.devices
 
 
@@ -119,7 +128,7 @@ def parallel_steps(step: Callable, devices: Devices, length: int) -> ParallelSte
 
 
 class ParallelMap:
-    """Applies ``function(constants, batch)`` to a long array, ``batch_size`` rows a call over all devices.
+    """Applies ``function(constants, batch)``, exactly, to a long array, ``batch_size`` rows a call over all devices.
 
     Called with constants and an array [N, …], it gives the stacked results [N, …] as a host array; the last batch is
     padded with zeros, and the padding cut off again.
@@ -128,7 +137,7 @@ class ParallelMap:
     def __init__(self, function: Callable, devices: Devices, batch_size: int):
         self.function, self.devices = function, devices
         self.size = -(-batch_size // len(devices)) * len(devices)
-        self._mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=list(devices))
+        self._mapped = jax.pmap(exact(function), AXIS, in_axes=(None, 0), devices=list(devices))
 
     def __call__(self, constants: Any, array: Any) -> np.ndarray:
         constants, parts = replicate(constants, self.devices), []
@@ -142,4 +151,4 @@ class ParallelMap:
     def price(self, constants: Any, array: Any) -> Cost:
         """What all rows cost: a forward pass each."""
         row = jax.ShapeDtypeStruct((1, *np.shape(array)[1:]), array.dtype)
-        return Cost(FORWARD, count(jax.make_jaxpr(self.function)(constants, row).jaxpr)) * len(array)
+        return Cost(FORWARD, count_needed(jax.make_jaxpr(self.function)(constants, row).jaxpr)) * len(array)

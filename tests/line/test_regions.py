@@ -16,7 +16,7 @@ from archrepair_jax.line import regions
 from archrepair_jax.models.formats.nnet import Normalization, read_nnet, write_nnet
 from archrepair_jax.models.formats.onnx import read_onnx, write_onnx
 from archrepair_jax.proof import checker
-from archrepair_jax.proof.branch_and_bound import OPEN, Boxes, Verdict
+from archrepair_jax.proof.branch_and_bound import OPEN, Boxes, Proof
 from archrepair_jax.repair import METHODS
 from archrepair_jax.reporting.regions import COLUMNS
 
@@ -149,7 +149,7 @@ def test_what_takes_too_long_to_prove_is_made_easier(files, monkeypatch):
 def test_boxes_are_undecided_that_were_split_or_waiting():
     ends = np.arange(5.0)[:, None]
     boxes = Boxes(ends, ends + 1, np.zeros(5, int), np.zeros(5, int))
-    verdict = Verdict(OPEN, boxes, child=np.array([1, -1, 3, -1, -1]), looked_at=4)
+    verdict = Proof(OPEN, boxes, child=np.array([1, -1, 3, -1, -1]), looked_at=4)
     found = regions.undecided(verdict)  # box 1 and box 3 were found safe, box 4 waits
     np.testing.assert_array_equal(found.lower, [[0], [2], [4]])
     np.testing.assert_array_equal(found.upper, [[1], [3], [5]])

@@ -8,7 +8,7 @@ import pytest
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.formats.dense import Dense, from_layers
-from archrepair_jax.proof.branch_and_bound import PROVED, Boxes, Verdict
+from archrepair_jax.proof.branch_and_bound import PROVED, Boxes, Proof
 from archrepair_jax.proof.certificate import (
     VERSION,
     Certificate,
@@ -35,7 +35,7 @@ def certificate():
     """Of three roots, the second of which has two parts."""
     lower, upper = np.array([BOX[0]] * 4 + [[0.3, 0]]), np.array([BOX[1]] * 3 + [[0.3, 0.1], BOX[1]])
     boxes = Boxes(lower, upper, np.array([0, 0, 1, 0, 0]), np.array([0, 1, 0, 1, 1]))
-    verdict = Verdict(PROVED, boxes, np.array([-1, 3, -1, -1, -1]), 5, None)
+    verdict = Proof(PROVED, boxes, np.array([-1, 3, -1, -1, -1]), 5, None)
     return make_certificate(NETWORK, VARIABLES, PROPERTY, verdict)
 
 

@@ -191,6 +191,15 @@ def test_devices_are_chosen_in_order_and_refused_when_missing():
             choose_devices(count)
 
 
+def test_the_default_device_is_chosen_first():
+    others = [device for device in EIGHT if device != EIGHT[3]]
+    with jax.default_device(EIGHT[3]):
+        assert choose_devices(1) == (EIGHT[3],)
+        assert choose_devices(0) == (EIGHT[3], *others)
+    with jax.default_device("cpu"):
+        assert choose_devices(0) == EIGHT
+
+
 def test_a_batch_must_divide_among_the_devices():
     check_batch(16, EIGHT, "batch_size")
     for size in (0, 4, 12):

@@ -86,7 +86,10 @@ def imitation_tuning(
     passing = passing[: count - len(failing)]
     loop.ledger.charge("swarm", price * (len(failing) + len(passing)))  # even if it stops early
     loop.report("swarm", 0, 1, "")
-    cases = jax.tree.map(lambda leaf: scaled(jnp.asarray(leaf)), make_cases(problem.train, failing, passing))
+    cases = make_cases(problem.train, failing, passing)
+    cases = cases.replace(
+        **{kind: in_unit_range(getattr(cases, kind)) for kind in ("negatives", "positives", "outside")}
+    )
     original = Original(problem.network, problem.variables, CLASSIFICATION)
     tuned = tune_neurons(original, cases, own, named(key, "swarm"))
     loop.report("swarm", 1, 1, f"cost {tuned.history[-1]:.3f}")
@@ -156,6 +159,11 @@ def check_retraining(plan: Plan) -> None:
 def least_retraining(plan: Plan) -> int:
     """All examples' behaviour, and a step."""
     return FORWARD * plan.rows["train"] + step_passes(plan)
+
+
+def in_unit_range(samples: Samples) -> Samples:
+    """Images as the swarm reads them, all at once."""
+    return samples.replace(inputs=scaled(samples.inputs))
 
 
 def tell_neurons(trace: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.keys import named
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import exact
 from archrepair_jax.regions.sampling import Cells
 from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples, scaled
@@ -251,6 +252,7 @@ def retraining_step(
         divergence = optax.losses.kl_divergence_with_log_targets(preferences, wanted)
         return jnp.square(behaviour - lesson.behaviour).mean(), temperature**2 * divergence.mean(), outputs
 
+    @exact  # the loss holds margins, and preferences at their scale
     def step(state: TuningState, lessons: Lessons) -> tuple[TuningState, dict]:
         kinds, some = (lessons.negatives, lessons.positives, lessons.outside), len(lessons.outside.tags) > 0
         quarter = settings.batch_size // 4

@@ -19,6 +19,7 @@ from archrepair_jax.errors import InputError, within
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.models.cost import multiply_adds
 from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.precision import exact
 from archrepair_jax.repair.edits import Scaled, apply
 from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples
@@ -149,6 +150,7 @@ def cost_weights(cases: Cases, settings: ImitationTuningSettings) -> Float[np.nd
 
 
 @functools.partial(jax.jit, static_argnames=("network", "chunk"))
+@exact
 def behaviour_differences(
     network: Network, variables: Variables, negatives: Samples, positives: Samples, chunk: int
 ) -> dict[str, Float[Array, "_D"]]:
@@ -183,6 +185,7 @@ def choose_neurons(
 
 
 @functools.partial(jax.jit, static_argnames="scaling")
+@exact
 def search(
     scaling: Scaling,
     variables: Variables,
