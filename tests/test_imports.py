@@ -13,8 +13,8 @@ PACKAGE = "archrepair_jax"
 
 def table() -> list[str]:
     """The rooms in the README's order, from the top, as ``cli/`` and ``errors.py``."""
-    layout = (ROOT / "README.md").read_text("utf-8").split("\n## How it is laid out\n")[1].split("\n## ")[0]
-    return [room for row in re.findall(r"^\| (`.*?) \|", layout, re.M) for room in re.findall(r"`(.+?)`", row)]
+    rows = (ROOT / "README.md").read_text("utf-8").split("| room | what lives there |")[1].split("\n\n")[0]
+    return [room for row in re.findall(r"^\| (`.*?) \|", rows, re.M) for room in re.findall(r"`(.+?)`", row)]
 
 
 def modules() -> dict[str, pathlib.Path]:

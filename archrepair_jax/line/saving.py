@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from archrepair_jax import __version__
 from archrepair_jax.errors import InputError
@@ -77,7 +77,7 @@ class Classifier:
     variables: Variables
     class_names: tuple[str, ...]
 
-    def __call__(self, images: Array) -> Float[Array, "B K"]:
+    def __call__(self, images: Shaped[ArrayLike, "B ..."]) -> Float[Array, "B K"]:
         """Logits of images [B, H, W, C], uint8 or float in [0, 1]; of inputs [B, D], for a network of vectors.
 
         Raises InputError for another shape or type, and for images whose floats lie outside of [0, 1].

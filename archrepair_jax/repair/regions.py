@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -38,6 +38,8 @@ from archrepair_jax.repair.problem import Repair
 from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost
 from archrepair_jax.training.loop import Loop
+
+Rows = TypeVar("Rows", Samples, Cells)
 
 FIDELITY_CHUNKS = 20  # of sampling.CHUNK inputs, to see what a round has kept
 CELLS = 50_000  # small boxes to learn from, where that is wanted
@@ -205,11 +207,11 @@ def descend(problem: RegionProblem, network: Network, variables: Variables, star
     return seek(network, variables, problem.prop, problem.regions, starts)[0]
 
 
-def take(samples: Samples, chosen: Any) -> Samples:
+def take(samples: Rows, chosen: Any) -> Rows:
     return jax.tree.map(lambda array: np.asarray(array)[chosen], samples)
 
 
-def joined(*parts: Samples) -> Samples:
+def joined(*parts: Rows) -> Rows:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 

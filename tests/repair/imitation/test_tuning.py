@@ -255,9 +255,8 @@ def test_outputs_are_scaled_only_if_wanted():
     tuned = tune_neurons(Original(network, variables, CLASSIFICATION), cases, unwanted, jax.random.key(0))
     assert {block for block, _ in tuned.neurons} == {"layer1"}
     with pytest.raises(InputError, match="cannot choose 4 of 2 neurons"):
-        tune_neurons(
-            Original(network, variables, CLASSIFICATION), cases, dataclasses.replace(wanted, outputs=False), None
-        )
+        unwanted = dataclasses.replace(wanted, outputs=False)
+        tune_neurons(Original(network, variables, CLASSIFICATION), cases, unwanted, jax.random.key(0))
 
 
 def test_outputs_alone_may_be_chosen():
