@@ -164,7 +164,7 @@ def case(network, seed=0, decision="repaired", proof="proved", violations=0):
         "fidelity": {"region": 0.99876543, "domain": None, "domain_samples": 0},
     }  # fmt: skip
     told = {"status": proof, "boxes": 1, "reason": "", "seconds": 0.26, "compile_seconds": 0.5}
-    verdict = {"decision": decision, "reason": "", "proof": told, "rounds": [{"style": "retraining", "certain": 0.0}]}
+    verdict = {"decision": decision, "reason": "", "proof": told}
     return [
         arm("original", "original", case=about),
         arm("retraining", "repair", case=about, scope="network", spent=spent(3.14), verdict=verdict, measures=measures),

@@ -141,7 +141,7 @@ class Images:
     def obtain(self) -> tuple[Network, Variables]:
         """The weights that were given, or those trained and kept as ``model.safetensors``; groups are made of them."""
         if not (variables := self.given):
-            self.line.stage("train", self.train, file="model")
+            self.line.stage("train", self.train, file="model", beside="model")
             variables = self.line.work.variables("model", self.network)
         return regroup(self.network, variables, self.settings.model.groups)
 

@@ -64,8 +64,13 @@ class Line:
     loop: Loop
     costs: Costs = dataclasses.field(default_factory=dict)
 
-    def stage(self, name: str, make: Callable[[], Any], work: WorkFolder | None = None, file: str = "") -> Any:
-        """A stage's JSON result, kept with what it cost. Raises Stopped when asked to stop before it."""
+    def stage(
+        self, name: str, make: Callable[[], Any], work: WorkFolder | None = None, file: str = "", beside: str = ""
+    ) -> Any:
+        """A stage's JSON result, kept as ``file`` with what it cost, and with the variables that it leaves ``beside``.
+
+        Raises Stopped when asked to stop before it.
+        """
 
         def timed() -> dict[str, Any]:
             self.pause(name)
@@ -73,7 +78,7 @@ class Line:
                 result = make()
             return {"result": result, "cost": clock.cost}
 
-        made = (work or self.work).json(file or name, timed)
+        made = (work or self.work).json(file or name, timed, beside)
         self.costs[name] = made["cost"]
         return made["result"]
 
@@ -137,7 +142,7 @@ def repaired(task: Task, original: Arm, problem: Any, name: str, role: str) -> A
     def report(loop: str, *rest: Any) -> None:
         line.loop.report(f"{name}: {loop}", *rest)
 
-    def stage(what: str, kind: type, make: Callable[[Loop], Any]) -> Any:
+    def stage(what: str, kind: type, make: Callable[[Loop], Any], beside: str = "") -> Any:
         checkpoints = work.path / "checkpoints" / what
         loop = dataclasses.replace(line.loop, folder=checkpoints, report=report, ledger=ledger)
 
@@ -145,12 +150,12 @@ def repaired(task: Task, original: Arm, problem: Any, name: str, role: str) -> A
             try:
                 made = {"kept": keep(work, what, make(loop))}
             except Overspent as error:
-                made = {"refused": str(error)}
+                made = {"kept": keep(work, what, Repair((), original.variables, None)), "refused": str(error)}
             except (Diverged, Stopped) as error:
                 raise type(error)(f"{name}, {error}") from error  # its loops do not know whose they are
             return made | {"spent": dataclasses.asdict(ledger.spent)}
 
-        made = line.stage(f"{name}: {what}", booked, work, what)
+        made = line.stage(f"{name}: {what}", booked, work, what, beside)
         ledger.spent = Cost(**made["spent"])
         shutil.rmtree(checkpoints, ignore_errors=True)  # the result is kept
         if "refused" in made:
@@ -161,7 +166,7 @@ def repaired(task: Task, original: Arm, problem: Any, name: str, role: str) -> A
     try:
         for number in itertools.count():
             make = functools.partial(task.repair, problem, name, last)
-            repair = stage(f"repair-{number}", task.repair_type, make)
+            repair = stage(f"repair-{number}", task.repair_type, make, f"repair-{number}-variables")
             verdict = stage(f"accept-{number}", Verdict, functools.partial(task.accept, problem, repair, work))
             if verdict.counterexamples is None:
                 break

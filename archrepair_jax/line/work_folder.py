@@ -80,10 +80,10 @@ class WorkFolder:
         """A folder inside, whose results depend on more than the others'."""
         return WorkFolder(self.path / name, config, contents, self.say)
 
-    def json(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON value called ``name``; made and kept if it is not there yet."""
+    def json(self, name: str, make: Callable[[], Any], beside: str = "") -> Any:
+        """The JSON value called ``name``; made and kept if it, or the variables ``beside`` it, are not there yet."""
         path = self._path(name, "json")
-        if not path.exists():
+        if not path.exists() or (beside and not self._path(beside, "safetensors").exists()):
             write_whole(path, f"{json.dumps(make(), indent=2, sort_keys=True)}\n".encode())
         with intact(path):
             return read_json(path)
