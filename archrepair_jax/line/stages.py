@@ -150,7 +150,9 @@ def repaired(task: Task, original: Arm, problem: Any, name: str, role: str) -> A
             try:
                 made = {"kept": keep(work, what, make(loop))}
             except Overspent as error:
-                made = {"kept": keep(work, what, Repair((), original.variables, None)), "refused": str(error)}
+                made = {"refused": str(error)}
+                if beside:
+                    work.keep(beside, original.variables)
             except (Diverged, Stopped) as error:
                 raise type(error)(f"{name}, {error}") from error  # its loops do not know whose they are
             return made | {"spent": dataclasses.asdict(ledger.spent)}
