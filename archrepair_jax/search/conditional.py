@@ -35,27 +35,36 @@ MEASURED = 5  # statistics of one channel
 def smoothed(x: Maps) -> Maps:
     """The binomial low pass of 3 by 3 taps (1-2-1), edge pixels repeated."""
     for axis in (1, 2):
-        middle = jnp.pad(x, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
-        first, last = (jax.lax.slice_in_dim(middle, i, i + x.shape[axis], axis=axis) for i in (0, 2))
-        x = 0.25 * first + 0.5 * x + 0.25 * last
+        before, _, behind = shifted(x, axis)
+        x = 0.25 * before + 0.5 * x + 0.25 * behind
     return x
 
 
-# Paeth, Median Finding on a 3x3 Grid, Graphics Gems (1990): 19 exchanges leave the median in the middle.
-EXCHANGES = (
-    *((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3)),
-    *((5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2)),
-)
-
-
 def median(x: Maps) -> Maps:
-    """The median of 3 by 3 pixels, edge pixels repeated; at ties, each of those that are equal gets its share."""
-    height, width = x.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    nine = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    for low, high in EXCHANGES:
-        nine[low], nine[high] = jnp.minimum(nine[low], nine[high]), jnp.maximum(nine[low], nine[high])
-    return nine[4]
+    """The median of 3 by 3 pixels, edge pixels repeated; at ties its derivative is shared out.
+
+    Of three sorted columns it is the median of the largest minimum, the median median and the smallest maximum (Smith,
+    Implementing Median Filters in XC4000E FPGAs, 1996). Columns serve three pixels each, so 18 minima and maxima are
+    enough; a sort, and with it ``jnp.median``, takes far longer.
+    """
+    low, middle, high = ordered(*shifted(x, 1))
+    lows, middles, highs = shifted(low, 2), shifted(middle, 2), shifted(high, 2)
+    lowest, highest = jnp.maximum(jnp.maximum(*lows[:2]), lows[2]), jnp.minimum(jnp.minimum(*highs[:2]), highs[2])
+    return ordered(lowest, ordered(*middles)[1], highest)[1]
+
+
+def ordered(a: Maps, b: Maps, c: Maps) -> tuple[Maps, Maps, Maps]:
+    """The least, the middle and the greatest of three."""
+    a, b = jnp.minimum(a, b), jnp.maximum(a, b)
+    b, c = jnp.minimum(b, c), jnp.maximum(b, c)
+    return jnp.minimum(a, b), jnp.maximum(a, b), c
+
+
+def shifted(x: Maps, axis: int) -> tuple[Maps, Maps, Maps]:
+    """The pixel before, each pixel, and the one behind, along an axis; edge pixels repeated."""
+    padded = jnp.pad(x, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
+    before, behind = (jax.lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in (0, 2))
+    return before, x, behind
 
 
 def spread(x: Maps, floor: Float[Array, "#C"] | float) -> Float[Array, "B C"]:
