@@ -1,6 +1,6 @@
 """Repair methods: each is described in its own file, and one line here lists it."""
 
-from archrepair_jax.repair import architecture, fine_tuning, regions
+from archrepair_jax.repair import architecture, conditional, fine_tuning, regions
 from archrepair_jax.repair.imitation import methods as imitation
 from archrepair_jax.repair.method import Method
 
@@ -8,6 +8,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         architecture.SEARCH,
+        conditional.CONDITIONAL,
         fine_tuning.BLOCK,
         fine_tuning.NETWORK,
         architecture.RANDOM,

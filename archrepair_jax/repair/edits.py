@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import flax.linen as nn
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.blocks import Identity, Scale
+from archrepair_jax.models.blocks import Scale
 from archrepair_jax.models.network import Network
 from archrepair_jax.search.cell import FoundBlock, Genotype, genotype_from_json
+from archrepair_jax.search.conditional import FORM, Filters, filters_from_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,18 +27,18 @@ class Replaced:
 
 @dataclasses.dataclass(frozen=True)
 class Inserted:
-    """A found architecture stands in front of a block, beside the identity; it is called ``name``."""
+    """A found architecture beside the identity, or filters, in front of a block; it is called ``name``."""
 
     kind: ClassVar[str] = "inserted"
     before: str
-    genotype: Genotype
+    genotype: Genotype | Filters
 
     @property
     def name(self) -> str:
         return f"before_{self.before}"
 
     def apply(self, network: Network) -> Network:
-        return insert(network, network.index(self.before), self.name, FoundBlock(Identity(), self.genotype))
+        return insert(network, network.index(self.before), self.name, self.genotype.inserted())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
     """One object an edit: its ``kind``, the block's name, and the genotype if it has one."""
 
     def plain(value: Any) -> Any:
-        return value.as_json() if isinstance(value, Genotype) else value
+        return value.as_json() if isinstance(value, Genotype | Filters) else value
 
     return [
         {"kind": edit.kind} | {field.name: plain(getattr(edit, field.name)) for field in dataclasses.fields(edit)}
@@ -96,5 +97,10 @@ def _edit(saved: Any) -> Edit:
     names = {field.name for field in dataclasses.fields(kind)} if kind else set()
     if not kind or saved.keys() != names | {"kind"} or not all(isinstance(saved[n], str) for n in names - {"genotype"}):
         raise InputError(f"no edit is written as {str(saved)[:80]}: take those that a run has written")
-    own = {name: genotype_from_json(saved[name]) if name == "genotype" else saved[name] for name in names}
+    own = {name: _genotype(kind, saved[name]) if name == "genotype" else saved[name] for name in names}
     return kind(**own)
+
+
+def _genotype(kind: type[Edit], saved: Any) -> Genotype | Filters:
+    filters = kind is Inserted and isinstance(saved, dict) and saved.get("form") == FORM
+    return filters_from_json(saved) if filters else genotype_from_json(saved)

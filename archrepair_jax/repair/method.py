@@ -61,8 +61,8 @@ class Method:
 
     Attributes:
         name: under which configs and reports know it.
-        scope: what it changes: the suspect ``block``, weights all over the ``network``, or a network's decisions in a
-            ``region``.
+        scope: what it changes: the suspect ``block``, the ``network`` (weights all over it, or what enters it), or a
+            network's decisions in a ``region``.
         run: ``run(problem, settings, own, key, loop) -> Repair``, within the loop's ledger.
         settings: the type of its own settings, a frozen dataclass that checks itself; the config's section
             ``methods.<name>`` follows from it.

@@ -32,7 +32,7 @@ def draw_all(report: Report) -> dict[str, bytes]:
         figures["suspiciousness"] = suspiciousness(localization)
     if len(measured(report)) > 1 or len(accuracies(report)) > 1:
         figures["accuracy"] = accuracy(report)
-    found = [edit for edit in ours["edits"] if "genotype" in edit] if ours else []
+    found = [edit for edit in ours["edits"] if "edges" in edit.get("genotype", {})] if ours else []
     if ours and ours["trace"].get("alphas") and ours["trace"].get("operations"):
         edges = found[0]["genotype"]["edges"] if found else {}
         chosen = {edge: choice["operation"] for edge, choice in edges.items()}

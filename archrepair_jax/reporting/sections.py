@@ -1,6 +1,7 @@
 """What reports have in common: tables, the arms beside each other, what an arm changed and spent, the run's cost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from archrepair_jax.repair import METHODS
 from archrepair_jax.reporting import wording
@@ -52,14 +53,20 @@ def _cells(arm: Arm, against: str) -> dict[str, str]:
 
 
 def changes(arm: Arm) -> list[str]:
-    """The edits of an arm, edge by edge where there is a genotype, and what its method tells of its trace."""
+    """The edits of an arm, operation by operation where there are some, and what its method tells of its trace."""
     lines, method = [], METHODS.get(arm["name"])
     for edit in arm["edits"]:
-        genotype = edit.get("genotype", {"nodes": 0, "edges": {}})
-        order = sorted(genotype["edges"], key=lambda edge: [int(node) for node in edge.split("->")])
-        operations = [(wording.arrow(edge, genotype["nodes"]), genotype["edges"][edge]["operation"]) for edge in order]
-        lines += [wording.change(edit), *(f"  - {arrow}: `{operation}`" for arrow, operation in operations)]
+        lines += [wording.change(edit), *(f"  - {operation}" for operation in _operations(edit.get("genotype", {})))]
     return lines + (method.story(arm["trace"]) if method and arm["trace"] else [])
+
+
+def _operations(genotype: Mapping[str, Any]) -> list[str]:
+    """Those of a graph with their edges; of filters, which stand side by side, the names alone."""
+    edges = genotype.get("edges")
+    if edges is None:
+        return [f"`{operation}`" for operation in genotype.get("operations", ())]
+    order = sorted(edges, key=lambda edge: [int(node) for node in edge.split("->")])
+    return [f"{wording.arrow(edge, genotype['nodes'])}: `{edges[edge]['operation']}`" for edge in order]
 
 
 def price(arm: Arm) -> list[str]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.models.blocks import Block
+from archrepair_jax.models.blocks import Block, Identity
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.operations import ORIGINAL, SPATIAL, VECTOR, Candidate
 
@@ -62,6 +62,10 @@ class Genotype:
 
     def __iter__(self):
         return zip(self.space.edges, self.choices, strict=True)
+
+    def inserted(self) -> Block:
+        """The block that an edit inserts: the architecture beside the identity."""
+        return FoundBlock(Identity(), self)
 
     def as_json(self) -> dict:
         edges = {arrow(edge): {"operation": choice} for edge, choice in self}

@@ -17,9 +17,10 @@ from archrepair_jax.line.saving import Classifier, description, save
 from archrepair_jax.line.settings import from_config
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.groups import regroup
-from archrepair_jax.repair.edits import Replaced, Scaled, apply
+from archrepair_jax.repair.edits import Inserted, Replaced, Scaled, apply
 from archrepair_jax.repair.imitation.tuning import fold
 from archrepair_jax.search.cell import make_space, random_genotype
+from archrepair_jax.search.conditional import FILTERS, Filters
 
 NAMES = ("ant", "bee", "cat", "dog")
 CLASSIFY = """
@@ -29,18 +30,19 @@ np.save(logits, archrepair_jax.load(folder)(np.load(images)))
 """
 
 
-@pytest.fixture(params=["resnet8", "mlp", "scaled"])
+@pytest.fixture(params=["resnet8", "mlp", "scaled", "filtered"])
 def repaired(request, tmp_path) -> Classifier:
-    """A network with a found block, or with scales behind two of its blocks, and saved."""
-    name, widths = {"resnet8": ("resnet8", (4, 8, 8)), "mlp": ("mlp", (8, 8)), "scaled": ("resnet8", (4, 8, 8))}[
-        request.param
-    ]
+    """A network with a found block, with scales behind two of its blocks or with filters in front, and saved."""
+    name, widths = ("mlp", (8, 8)) if request.param == "mlp" else ("resnet8", (4, 8, 8))
     model = ModelSettings(name, widths=widths, mean=(0.4,))
     original = build(model, (8, 8, 1), len(NAMES))
     if request.param == "scaled":
         factors = {"stage1_block1": np.full(4, 0.5, np.float32), "stem": np.full(4, 2.0, np.float32)}
         edits, variables = fold(original, random_variables(original, seed=1), factors)
         assert edits == (Scaled("stage1_block1"), Scaled("stem"))
+    elif request.param == "filtered":
+        edits = (Inserted("input", Filters(FILTERS, 16)),)
+        variables = random_variables(apply(original, edits), seed=1)
     else:
         block = {"resnet8": "stage2_block1", "mlp": "layer2"}[request.param]
         space = make_space(original, random_variables(original), block, 1, ())
@@ -136,7 +138,9 @@ def broken(saved: dict, change: str) -> object:
         "no edits": lambda: {name: value for name, value in saved.items() if name != "edits"},
         "edits": lambda: saved | {"edits": {"a": 1}},
         "edit": lambda: saved | {"edits": [{"kind": "replaced"}]},
-        "operation": lambda: json.loads(json.dumps(saved).replace('"operation": "', '"operation": "un')),
+        "operation": lambda: json.loads(
+            json.dumps(saved).replace('"operation": "', '"operation": "un').replace('"median"', '"medain"')
+        ),
         "shape": lambda: saved | {"model": model | {"image_shape": "wide"}},
         "names": lambda: saved | {"class_names": 7},
         "widths": lambda: saved | {"model": model | {"settings": model["settings"] | {"widths": [-1]}}},

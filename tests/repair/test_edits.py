@@ -14,6 +14,7 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair.edits import Inserted, Replaced, Scaled, apply, from_json, to_json
 from archrepair_jax.search.cell import Genotype, Space, beside, make_space, random_genotype
+from archrepair_jax.search.conditional import FILTERS, Filters
 from archrepair_jax.search.operations import SPATIAL, VECTOR
 
 
@@ -73,8 +74,13 @@ def genotypes(draw):
     return Genotype(space, tuple(draw(st.sampled_from(space.candidates(edge))) for edge in space.edges))
 
 
+FILTERED = st.builds(
+    Filters, st.lists(st.sampled_from(FILTERS), min_size=1, unique=True).map(tuple), st.integers(0, 64)
+)
 EDITS = st.lists(
-    st.builds(Replaced, NAMES, genotypes()) | st.builds(Inserted, NAMES, genotypes()) | st.builds(Scaled, NAMES),
+    st.builds(Replaced, NAMES, genotypes())
+    | st.builds(Inserted, NAMES, genotypes() | FILTERED)
+    | st.builds(Scaled, NAMES),
     max_size=4,
 )
 
@@ -84,6 +90,12 @@ def test_edits_come_back_from_json(edits):
     assert from_json(json.loads(json.dumps(to_json(edits)))) == tuple(edits)
 
 
+def test_filters_replace_no_branch():
+    saved = {"kind": "replaced", "block": "stem", "genotype": Filters().as_json()}
+    with pytest.raises(InputError, match="no genotype is written as"):
+        from_json([saved])
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -91,7 +103,12 @@ VALUES = st.recursive(
 )
 SPOILED = st.fixed_dictionaries(
     {"kind": st.sampled_from(["replaced", "inserted", "scaled", "moved"]) | VALUES},
-    optional={"block": VALUES, "before": VALUES, "genotype": VALUES | st.just({"hidden": 10**9}), "more": VALUES},
+    optional={
+        "block": VALUES,
+        "before": VALUES,
+        "genotype": VALUES | st.just({"hidden": 10**9}) | st.just({"form": "filters"}),
+        "more": VALUES,
+    },
 )
 
 

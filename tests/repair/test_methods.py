@@ -43,7 +43,8 @@ SETTINGS = RepairSettings(
 )
 SEARCH = SearchSettings(warmup_steps=4, steps=5, projection_steps=2, selection_examples=16)
 SWARM = SwarmSettings(particles=4, iterations=9)
-OWN = {name: method.settings() for name, method in METHODS.items() if method.scope != "region"} | {
+VECTORS = {name: each for name, each in METHODS.items() if each.scope != "region" and name != "conditional"}
+OWN = {name: method.settings() for name, method in VECTORS.items()} | {
     "architecture_search": SEARCH,
     "imitation_tuning": imitation.TuningSettings(chunk=16, swarm=SWARM),
 }
