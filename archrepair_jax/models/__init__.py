@@ -51,7 +51,7 @@ class ModelSettings:
     groups: tuple[str, ...] = ()
 
 
-def build(settings: ModelSettings, image_shape: tuple[int, int, int], num_classes: int) -> Network:
+def build(settings: ModelSettings, image_shape: tuple[int, ...], num_classes: int) -> Network:
     """The network that the settings describe, for images ``(height, width, channels)`` or vectors ``(length,)``.
 
     Raises InputError for an unknown name, a setting the model does not have, and widths, mean or std that cannot be.

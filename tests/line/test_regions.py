@@ -233,24 +233,17 @@ def test_files_that_changed_under_the_same_name_are_computed_again(files):
 def test_killed_in_any_stage(files, program, tmp_path):
     """In the repair, in the proof and in the judgement: the same command goes on, and says the same."""
     tiny = files()
-    assert tiny.run("--config.patience=2")[0] == 0
-    command = [
-        "-m",
-        "archrepair_jax.main",
-        "--config",
-        CONFIG,
-        "--config.patience=2",
-        "--workdir",
-        f"{tmp_path}/killed",
-    ]
-    command += [f"--config.network={tiny.path}", f"--config.property={tiny.property}"]
+    command = ["-m", "archrepair_jax.main", "--config", CONFIG, f"--config.network={tiny.path}"]
+    command += [f"--config.property={tiny.property}", "--config.patience=2", "--config.survey.region=5_000_000"]
+    assert end(program.start(*command, "--workdir", str(tiny.out))).status == 0
+    command += ["--workdir", f"{tmp_path}/killed"]
     arm = tmp_path / "killed/cases/tiny-level-0/arms/retraining"
-    for marker in ("checkpoints/repair-0/*/*/state", "repair-0.json", "accept-0.json", "accept-1.json"):
+    for marker in ("checkpoints/repair-0/round 1/[0-9]*", "repair-0.json", "accept-0.json", "accept-1.json"):
         process = program.start(*command)
         wait_for(lambda marker=marker: any(arm.glob(marker)), process)
         process.kill()
+        assert not (tmp_path / "killed/report.json").exists(), end(process)
         end(process)
-        assert not (tmp_path / "killed/report.json").exists()
     status, _, errors = end(program.start(*command))
     assert status == 0, errors
     assert results(tmp_path / "killed") == results(tiny.out)
