@@ -100,7 +100,7 @@ def test_what_is_to_be_certain_is_proved_in_fewer_boxes():
     problem = searched(make_problem())
     repair = repair_regions(problem, SETTINGS, "retraining", jax.random.key(3), LOOP)
     start = repair.edits, repair.variables
-    learn = dataclasses.replace(SETTINGS.retraining, certainty=1.0)
+    learn = dataclasses.replace(SETTINGS.retraining, certainty=100.0)  # so easy a property wants a strong nudge
     settings = dataclasses.replace(SETTINGS, rounds=2, retraining=learn)
     again = repair_regions(
         dataclasses.replace(problem, start=start, certain=1.0), settings, "retraining", jax.random.key(4), LOOP
