@@ -1,17 +1,20 @@
-# Two commands: `make demo` repairs a network, `make test` runs the tests. Both make .venv first, if need be.
+# Two commands: `make demo` repairs a network, `make test` runs the tests; `make check` runs the quick ones. All of them
+# make .venv first, if need be.
 PYTHON ?= python3
 RUN := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: demo test
+.PHONY: demo check test
 
 demo: $(STAMP)
 	$(RUN) -m archrepair_jax.main --config configs/digits.py --workdir runs/demo
 
-test: $(STAMP)
+# Tests of one file share what they compile, so they share a process.
+check: SUBSET := -m "not slow"
+check test: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -n 2 --dist loadgroup
+	$(RUN) -m pytest -n 2 --dist loadfile $(SUBSET)
 
 $(STAMP): setup.cfg constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv .venv

@@ -17,6 +17,13 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one
 hypothesis.settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(items):
+    """Processes of the program are slow, whatever they do."""
+    for item in items:
+        if "program" in item.fixturenames:
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def unchecked():
     """As outside of tests, where nobody checks annotations: what the program itself has to say of wrong arrays."""
