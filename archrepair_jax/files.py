@@ -25,7 +25,8 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
         unfinished.write_bytes(content)
         os.replace(unfinished, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # on a full disk it does not say where that was
+        if error.errno:  # on a full disk it does not say where that was
+            error.filename = error.filename or str(path)
         raise
     finally:
         unfinished.unlink(missing_ok=True)

@@ -20,8 +20,9 @@ from archrepair_jax.proof.bounds import certain_slack
 from archrepair_jax.regions.properties import make_property
 from archrepair_jax.regions.sampling import draw_cells, make_regions, uniform
 from archrepair_jax.repair import regions
-from archrepair_jax.repair.architecture import install, recalibrate
-from archrepair_jax.repair.imitation.cases import Cases
+from archrepair_jax.repair.architecture import Recalibration
+from archrepair_jax.repair.edits import Replaced
+from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.repair.imitation.retraining import ImitationRetrainingSettings, retrain
 from archrepair_jax.repair.imitation.tuning import ImitationTuningSettings, tune_neurons
 from archrepair_jax.repair.problem import logits
@@ -57,7 +58,8 @@ def below(level: float):
 
 
 HALF = below(float(np.median(SCORES)))
-PROBLEM = regions.RegionProblem(NETWORK, VARIABLES, HALF, BOX, BOX, regions.DECISIONS["largest"])
+ORIGINAL = Original(NETWORK, VARIABLES, regions.DECISIONS["largest"])
+PROBLEM = regions.RegionProblem(ORIGINAL, HALF, BOX, BOX)
 WRONG = SCORES <= np.median(SCORES)
 CASES = Cases(regions.take(DRAWN, WRONG), regions.take(DRAWN, ~WRONG), DRAWN, HALF, CELLS)
 
@@ -92,9 +94,10 @@ def choose_operations():
 
 def measure_statistics():
     search, _, data = searched()
-    network = install(IMAGES, "layer2", random_genotype(search.relaxed.space, KEY))
+    network = Replaced("layer2", random_genotype(search.relaxed.space, KEY)).apply(IMAGES)
     settings = RepairSettings(tuning=TUNING, recalibration_batches=1)
-    recalibrate(network, tiny_networks.random_variables(network), "layer2", data.train, settings, LOOP)
+    variables = tiny_networks.random_variables(network)
+    Recalibration(network, variables, "layer2", settings).measure(variables, data.train, LOOP)
 
 
 def look_for_violations():
@@ -107,12 +110,12 @@ def compare_on_regions():
 
 def scale_neurons():
     settings = ImitationTuningSettings(neurons=4, chunk=16, swarm=SwarmSettings(particles=4, iterations=3))
-    tune_neurons(NETWORK, VARIABLES, CASES, PROBLEM.specification, settings, KEY)
+    tune_neurons(ORIGINAL, CASES, settings, KEY)
 
 
 def imitate():
     settings = ImitationRetrainingSettings(neighbours=3, steps=1, cells=4, batch_size=16)
-    retrain(NETWORK, VARIABLES, CASES, PROBLEM.specification, settings, KEY, LOOP)
+    retrain(ORIGINAL, CASES, settings, KEY, LOOP)
 
 
 def bound_cells():

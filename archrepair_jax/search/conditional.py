@@ -171,7 +171,7 @@ def filters_from_json(saved: dict[str, Any]) -> Filters:
     try:
         if saved.keys() != {"form", "operations", "hidden"} or type(saved["hidden"]) is not int:
             raise ValueError
-        if not isinstance(saved["operations"], list):
+        if not isinstance(saved["operations"], list) or not all(isinstance(name, str) for name in saved["operations"]):
             raise ValueError
         return Filters(tuple(saved["operations"]), saved["hidden"])
     except ValueError as error:  # InputError is one

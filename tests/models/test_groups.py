@@ -14,6 +14,7 @@ from archrepair_jax.models.families.densenet import densenet
 from archrepair_jax.models.formats.weights import load_variables, load_weights, save_variables
 from archrepair_jax.models.groups import group, regroup
 from archrepair_jax.models.network import Network
+from archrepair_jax.repair.edits import apply
 from archrepair_jax.repair.imitation.tuning import fold
 from archrepair_jax.search.cell import make_space
 from archrepair_jax.training.parallel import AXIS
@@ -145,10 +146,11 @@ def test_factors_on_a_groups_outputs(staged):
     (network, variables), (grouped, its) = staged
     x, _ = shown(network)
     factors = jnp.arange(1.0, 5.0)
-    before = fold(network, variables, {"stage1_block1": factors})
-    after = fold(grouped, its, {"stem+stage1": factors})
-    np.testing.assert_array_equal(before[0].apply(before[1], x), after[0].apply(after[1], x))
-    assert after[0].names == ("input", "stem+stage1", "stem+stage1_scale", "stage2_block1", "stage3_block1", "head")
+    edits, before = fold(network, variables, {"stage1_block1": factors})
+    its_edits, after = fold(grouped, its, {"stem+stage1": factors})
+    scaled = apply(grouped, its_edits)
+    np.testing.assert_array_equal(apply(network, edits).apply(before, x), scaled.apply(after, x))
+    assert scaled.names == ("input", "stem+stage1", "stem+stage1_scale", "stage2_block1", "stage3_block1", "head")
 
 
 @pytest.mark.parametrize(

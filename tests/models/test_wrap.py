@@ -12,12 +12,15 @@ from archrepair_jax.localization import LocalizationSettings, localize
 from archrepair_jax.models.formats.weights import load_variables, save_variables
 from archrepair_jax.models.network import Network
 from archrepair_jax.models.wrap import wrap, wrap_row
+from archrepair_jax.repair.edits import apply
 from archrepair_jax.repair.fine_tuning import fine_tune_block
 from archrepair_jax.repair.imitation.tuning import fold
+from archrepair_jax.repair.method import NoSettings
 from archrepair_jax.repair.problem import Examples, Problem
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.cell import make_space
 from archrepair_jax.training.descent import TuningSettings
+from archrepair_jax.training.ledger import Ledger
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.views.view import CLEAN
@@ -157,10 +160,10 @@ def test_a_wrapped_network_is_localized(wrapped, level):
 def test_a_wrapped_network_is_fine_tuned(wrapped):
     network, variables = wrapped
     seen = examples(network, variables)
-    problem = Problem(network, variables, "model", seen, seen, seen, jax.random.key(1))
+    problem = Problem(network, variables, "model", lambda part: seen, jax.random.key(1))
     settings = RepairSettings(budget=16 * 40, tuning=TuningSettings(batch_size=16, learning_rate=1e-2, preserve=0.0))
-    loop = Loop(choose_devices(1), lambda *_: None, lambda: False)
-    repair = fine_tune_block(problem, settings, jax.random.key(2), loop)
+    loop = Loop(choose_devices(1), ledger=Ledger(settings.budget))
+    repair = fine_tune_block(problem, settings, NoSettings(), jax.random.key(2), loop)
 
     def loss(variables):
         logits = network.apply(variables, seen.images / np.float32(255))
@@ -181,7 +184,8 @@ def test_a_row_of_modules_can_be_searched_and_scaled_block_by_block(row, tmp_pat
     assert (space.channels, space.stride) == (6, 2)
     x = images() / np.float32(255)
     middle, _ = network.span(variables, x, 0, 1)
-    scaled, its = fold(network, variables, {"features": jnp.full(6, 2.0)})
+    edits, its = fold(network, variables, {"features": jnp.full(6, 2.0)})
+    scaled = apply(network, edits)
     assert scaled.names == ("features", "features_scale", "head")
     np.testing.assert_allclose(scaled.apply(its, x), network.span(variables, 2 * middle, 1, 2)[0], rtol=1e-5)
     save_variables(tmp_path / "row.safetensors", variables)

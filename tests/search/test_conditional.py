@@ -32,7 +32,7 @@ EVERYTHING = Filters(FILTERS, 16)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0, 1, shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).uniform(0, 1, shape), jnp.float32)
 
 
 def variables_of(genotype: Filters, passing: np.ndarray, loud: float = 0.0):
