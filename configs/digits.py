@@ -5,12 +5,13 @@
 Clean digits leave a handful of failures, too few to say anything; so the failures are those under strong noise, blur
 and low contrast, and fifteen corruptions of other images judge the repair.
 
-Expected time: 2.5 minutes on 2 CPU cores that do nothing else; on an accelerator it was not timed.
+Expected time: 2.5 minutes on 2 CPU cores before version 0.2.0; since then only measured beside other work, 7 minutes.
+On an accelerator it was not timed.
 
 Measured outcome (seed 0, 359 test images, results/digits.csv): **every control beats the search, whose repair the guard
-refuses**, so that the network stays as it is: 69.7 % of corrupted images and 95.5 % of clean ones. With the same budget,
-fine-tuning the block reaches 84.0 % (clean 95.8 %), a random architecture 84.7 % (96.1 %), and fine-tuning the whole
-network 90.6 % (96.1 %). With another draw of everything, before version 0.2.0, the search came to 83.8 %. Try
+refuses**, so that the network stays as it is: 69.7 % of corrupted images and 95.5 % of clean ones. With the same
+budget, fine-tuning the block reaches 84.0 % (clean 95.8 %), a random architecture 84.7 % (96.1 %), and fine-tuning the
+whole network 90.6 % (96.1 %). With another draw of everything, before version 0.2.0, the search came to 83.8 %. Try
 --config.repair.method=conditional, a block that looks at its input. The whole network's learning rate is the best of
 1e-3 to 2e-2 on the guard's examples.
 """
