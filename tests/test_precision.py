@@ -119,14 +119,16 @@ def imitate():
 
 
 def bound_cells():
-    slack = jax.jit(lambda variables: certain_slack(NETWORK, variables, HALF, CELLS).sum())
+    cells = jax.tree.map(jnp.asarray, CELLS)
+    slack = jax.jit(lambda variables: certain_slack(NETWORK, variables, HALF, cells).sum())
     jax.grad(slack)(VARIABLES)
 
 
 def descend():
-    span, optimizer = (0, len(IMAGES.blocks)), make_optimizer(TUNING, 1)
-    step = tuning_step(IMAGES, span, optimizer, TUNING, train=True)
-    state = start_state(IMAGES, IMAGES_VARIABLES, span, optimizer)
+    rates = dict.fromkeys(IMAGES.names, 1.0)
+    optimizer = make_optimizer(TUNING, 1, rates)
+    step = tuning_step(IMAGES, rates, optimizer, TUNING, train=True)
+    state = start_state(IMAGES_VARIABLES, rates, optimizer)
     LOOP.run("tuning", step, state, (IMAGES_VARIABLES, plain_pool(*FAILING, IMAGES.num_classes, KEY)), steps=1)
 
 

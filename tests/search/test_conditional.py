@@ -71,10 +71,10 @@ def test_contrast_gives_every_image_the_mean_and_spread_of_passing_ones():
 @pytest.mark.parametrize("hidden", [0, 16])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (9, 7, 3), (8, 8, 6), (1, 1, 3)])
 def test_a_block_begins_as_the_identity_bit_for_bit(shape, hidden):
-    x = noise(5, *shape) - np.float32(0.5)
+    x = np.array(noise(5, *shape)) - np.float32(0.5)
     x[0, 0, 0], x[1] = -0.0, 0.0
     genotype = Filters(FILTERS, hidden)
-    y = jax.jit(lambda v, x: ConditionalFilters(genotype).apply(v, x, False))(variables_of(genotype, x), x)
+    y = jax.jit(lambda v, x: ConditionalFilters(genotype).apply(v, x, False))(variables_of(genotype, x), jnp.asarray(x))
     np.testing.assert_array_equal(np.asarray(y).view(np.int32), x.view(np.int32))
 
 
