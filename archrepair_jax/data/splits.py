@@ -28,7 +28,10 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint splits of one shape, [H, W, C] with C 1 or 3; labels index ``class_names``."""
+    """Disjoint splits of one shape, [H, W, C] with C 1 or 3; labels index ``class_names``.
+
+    ``rest`` are training images that do not count as labelled ones; None where they are not told apart.
+    """
 
     train: Split
     validation: Split
@@ -36,6 +39,12 @@ class Dataset:
     num_classes: int
     class_names: tuple[str, ...]
     name: str
+    rest: Split | None = None
+
+    @property
+    def for_training(self) -> Split:
+        """What a network without weights learns from: the rest, where it is told apart."""
+        return self.train if self.rest is None else self.rest
 
 
 def carve(

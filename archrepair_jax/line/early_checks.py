@@ -14,9 +14,11 @@ from archrepair_jax.views.view import CLEAN
 SMALLEST_CORRUPTED = 28  # pixels a side: the corruptions' blurs and patches do not fit into less
 
 
-def check_training(settings: Settings, devices: Devices) -> None:
-    """Raises InputError unless a batch of the training that is to come divides among the devices."""
+def check_training(settings: Settings, devices: Devices, images: int) -> None:
+    """Raises InputError unless there are images for a training that is to come, and its batch divides."""
     if not settings.model.weights:
+        if not images:
+            raise InputError("data.labels leaves no image to train a network on: lower it, or name model.weights")
         check_batch(settings.training.descent.batch_size, devices, "training.descent.batch_size")
 
 

@@ -71,8 +71,8 @@ def run(
         Diverged: when a loss is no longer finite.
     """
     devices = choose_devices(settings.devices)
-    check_training(settings, devices)
     dataset = load(settings.data, settings.seed)
+    check_training(settings, devices, len(dataset.for_training))
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
     grouped, _ = regroup(network, {}, settings.model.groups)
     check_network(settings, grouped)
@@ -100,8 +100,11 @@ def fingerprint(arrays: Any) -> str:
     """A SHA-256 of a data set's or a network's arrays."""
     digest = hashlib.sha256()
     if isinstance(arrays, Dataset):
-        splits = arrays.train, arrays.validation, arrays.test
-        arrays = {"names": list(arrays.class_names), "arrays": [[each.images, each.labels] for each in splits]}
+        splits = arrays.train, arrays.validation, arrays.test, arrays.rest
+        arrays = {
+            "names": list(arrays.class_names),
+            "arrays": [[each.images, each.labels] for each in splits if each is not None],
+        }
     for path, leaf in jax.tree.leaves_with_path(arrays):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
@@ -113,7 +116,8 @@ def rows(settings: Settings, dataset: Dataset) -> dict[str, int]:
     """How many examples each part has, all views together."""
     views, held_out = len(settings.failures.views), len(dataset.validation)
     guard = held_out // 2
-    return {"train": views * len(dataset.train), "validation": views * (held_out - guard), "guard": views * guard}
+    train = views * len(dataset.train) + settings.data.clean_images
+    return {"train": train, "validation": views * (held_out - guard), "guard": views * guard}
 
 
 @dataclasses.dataclass
@@ -146,7 +150,7 @@ class Images:
         return regroup(self.network, variables, self.settings.model.groups)
 
     def train(self) -> dict[str, Any]:
-        training, network, images = self.settings.training, self.network, self.dataset.train
+        training, network, images = self.settings.training, self.network, self.dataset.for_training
         rates, key = dict.fromkeys(network.names, 1.0), self.key("model")
         optimizer = make_optimizer(training.descent, training.steps, rates)
         step = tuning_step(network, rates, optimizer, training.descent, train=True)
@@ -203,12 +207,21 @@ class Images:
                 f"{part}-{view}-attacked", lambda: {"images": self.rendered(part, split, view, network, variables)}
             )["images"]
 
-        images, labels = np.concatenate([shown(view) for view in views]), np.tile(split.labels, len(views))
+        beside = self.beside(part)
+        images = np.concatenate([*(shown(view) for view in views), beside.images])
+        labels = np.concatenate([np.tile(split.labels, len(views)), beside.labels])
 
         def scores() -> dict[str, np.ndarray]:
             return {"logits": logits(network, variables, images, self.line.loop.devices)}
 
-        return Examples(images, labels, work.arrays(f"{part}-examples", scores)["logits"], views)
+        return Examples(images, labels, work.arrays(f"{part}-examples", scores)["logits"], views, len(beside))
+
+    def beside(self, part: str) -> Split:
+        """The images that are shown clean beside a part's: of the rest, beside those to learn from."""
+        count, rest = self.settings.data.clean_images if part == "train" else 0, self.dataset.rest
+        if not count:
+            return self.split(part).take(np.arange(0))
+        return rest.take(carve(rest.labels, count, self.settings.seed, "clean_images")[0])
 
     def rendered(self, part: str, split: Split, view: View, network: Network, variables: Variables) -> np.ndarray:
         """A split's images in one view; an attack is on the network given."""
@@ -220,7 +233,7 @@ class Images:
     def rank(self, network: Network, variables: Variables, examples: Callable[[str], Examples]) -> dict[str, Any]:
         """The ranking of blocks, from the train examples."""
         train, settings, report = examples("train"), self.settings.localization, self.line.loop.report
-        images, labels, right = train.images, train.labels, train.correct.reshape(-1)
+        images, labels, right = train.images, train.labels, train.right
         failing, passing = ((images[chosen], labels[chosen]) for chosen in (~right, right))
         report("localize", 0, 1, "")
         found = localize(network, variables, failing, passing, settings, self.key("localize"))

@@ -139,7 +139,7 @@ class Views:
 
     def __init__(self, settings: Settings):
         self.views = settings.evaluation.views
-        self.seen = settings.failures.kinds
+        self.seen = {view.kind for view in settings.failures.views}
 
     def measures(self, right: Mapping[str, np.ndarray], name: str, repair: str) -> dict[str, Any]:
         """What an arm's answers come to, beside the original's and the repair's; right: [V, N] by arm.

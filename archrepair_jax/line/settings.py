@@ -38,20 +38,29 @@ class TrainingSettings:
 class ViewSettings:
     """Which corruptions and attacks images are seen under: every kind at every severity, beside the clean view.
 
-    An attack's severity is the radius of its ball: ``views.attacks.GREY_LEVELS``. Without kinds there are clean images
-    alone.
+    A kind with a dash and a severity, ``contrast-5``, is seen at that one alone. An attack's severity is the radius of
+    its ball: ``views.attacks.GREY_LEVELS``. Without kinds there are clean images alone.
     """
 
     kinds: tuple[str, ...] = KINDS
     severities: tuple[int, ...] = (3,)
 
     def __post_init__(self):
-        one_of("kinds", self.kinds, (*KINDS, *ATTACKS, *ADAPTIVE))
         one_of("severities", self.severities, SEVERITIES)
+        one_of("kinds", dict.fromkeys(stated(kind)[0] for kind in self.kinds), (*KINDS, *ATTACKS, *ADAPTIVE))
+        one_of("kinds", self.kinds, self.kinds)  # none twice
 
     @property
     def views(self) -> tuple[View, ...]:
-        return (CLEAN, *(View(kind, severity) for kind in self.kinds for severity in self.severities))
+        """The clean one first."""
+        kinds = [(name, (own,) if own else self.severities) for name, own in map(stated, self.kinds)]
+        return (CLEAN, *dict.fromkeys(View(name, severity) for name, own in kinds for severity in own))
+
+
+def stated(kind: str) -> tuple[str, int]:
+    """A kind's name and the severity that it brings; 0 for none."""
+    name, _, severity = kind.rpartition("-")
+    return (name, int(severity)) if severity in map(str, SEVERITIES) else (kind, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Settings:
         one_of("stages", self.stages, STAGES)
         one_of("controls", self.controls, known())
         one_of("repair.method", [self.repair.method], known())
-        one_of("failures.kinds", self.failures.kinds, (*KINDS, *ATTACKS))
+        one_of("failures.kinds", dict.fromkeys(view.kind for view in self.failures.views[1:]), (*KINDS, *ATTACKS))
         if not self.stages:
             raise InputError(f"stages is empty: name some of {', '.join(STAGES)}")
         if {"repair", "controls"} & set(self.stages) and "localize" not in self.stages and not self.repair.block:

@@ -22,24 +22,31 @@ EVALUATION_BATCH = 500
 class Examples:
     """N images seen in V views (clean and corrupted copies), with what the original network says of them.
 
-    Row ``v * N + i`` is view ``v`` of image ``i``.
+    Row ``v * N + i`` is view ``v`` of image ``i``; the last ``beside`` of the M rows are other images, seen clean only.
 
     Attributes:
-        images: [V·N, H, W, C] uint8.
-        labels: [V·N] int32.
-        logits: [V·N, K] float32, the original network's.
-        views: the V views.
+        images: [M, H, W, C] uint8.
+        labels: [M] int32.
+        logits: [M, K] float32, the original network's.
+        views: the V views, the clean one first.
+        beside: M - V·N.
     """
 
     images: UInt8[np.ndarray, "M H W C"]
     labels: Int32[np.ndarray, "M"]
     logits: Float[np.ndarray, "M K"]
     views: tuple[View, ...]
+    beside: int = 0
+
+    @property
+    def right(self) -> Bool[np.ndarray, "M"]:
+        """Where the original network is right."""
+        return self.logits.argmax(-1) == self.labels
 
     @property
     def correct(self) -> Bool[np.ndarray, "V N"]:
-        """Where the original network is right."""
-        return (self.logits.argmax(-1) == self.labels).reshape(len(self.views), -1)
+        """The same by view, without the images beside."""
+        return self.right[: len(self.labels) - self.beside].reshape(len(self.views), -1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """What the sources give, and the one line that they answer to bad input with."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -101,9 +102,32 @@ def test_caps_keep_the_classes_in_proportion_and_move_no_image_between_splits():
         assert {image.tobytes() for image in few.images} <= {image.tobytes() for image in all_.images}
 
 
+def test_labels_count_everything_that_a_repair_may_learn_from():
+    few, whole = load(DataSettings(labels=20, clean_images=100), 3), load(DataSettings(), 3)
+    assert [len(split) for split in (few.train, few.validation, few.rest)] == [12, 8, 1797 - 359 - 20]
+    np.testing.assert_array_equal(few.test.images, whole.test.images)
+    assert sorted(np.concatenate([few.train.labels, few.validation.labels])) == sorted(2 * list(range(10)))
+    seen = [{image.tobytes() for image in split.images} for split in (few.train, few.validation, few.rest, few.test)]
+    assert len(set.union(*seen)) == sum(map(len, seen))
+    assert len(load(DataSettings(labels=20, train_size=300), 3).rest) == 300
+
+
+def test_a_rehearsal_never_sees_the_test_images(npz):
+    rehearsed = load(dataclasses.replace(npz(**arrays()), rehearsal=True), 0)
+    test = {image.tobytes() for image in load(npz(**arrays()), 0).test.images}
+    for split in (rehearsed.train, rehearsed.validation, rehearsed.test):
+        assert len(split) and not test & {image.tobytes() for image in split.images}
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        (dict(labels=-1), "data.labels=-1 is negative"),
+        (dict(labels=4), "data.labels=4 leaves nothing to choose or accept by: give 5 or more"),
+        (dict(labels=1800), "data.labels=1800, but there are 1438 images to take them from"),
+        (dict(labels=20, validation_size=5), "leave data.validation_size at 0"),
+        (dict(clean_images=5), "say how many in data.labels"),
+        (dict(labels=20, clean_images=1800), "data.clean_images=1800, but 1418 are without a label"),
         (dict(name="nzp"), "data.name='nzp' is no source: did you mean npz"),
         (dict(name="digits:8"), "did you mean digits"),
         (dict(name="cifar10"), "digits, npz, folder or tfds:NAME"),

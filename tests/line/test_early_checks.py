@@ -45,7 +45,9 @@ def test_a_swarm_needs_neurons_and_a_budget():
 
 def test_a_batch_of_imitation_divides_among_the_devices_in_its_parts():
     quarters = {"controls": ("imitation_retraining",), "training.descent.batch_size": 32}
-    check_training(settings(**quarters), choose_devices(8))
+    check_training(settings(**quarters), choose_devices(8), 400)
+    with pytest.raises(InputError, match="data.labels leaves no image to train a network on"):
+        check_training(settings(**quarters), choose_devices(8), 0)
     check(devices=8, **quarters)
     with pytest.raises(InputError, match="a quarter of repair.tuning.batch_size=4 does not divide among 8 devices"):
         check(devices=8, **quarters | {"repair.tuning.batch_size": 16})

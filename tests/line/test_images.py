@@ -195,6 +195,18 @@ def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch,
     assert arms(tmp_path).keys() == {"original"} and not (tmp_path / "repaired.json").exists()
 
 
+def test_a_kind_may_bring_its_severity_and_labels_divide_the_images(tmp_path, monkeypatch):
+    kinds = ["--config.failures.kinds=('contrast-5','gaussian_noise-2')", "--config.data.labels=30"]
+    sizes = ["--config.data.train_size=100", "--config.data.validation_size=0", "--config.data.clean_images=7"]
+    assert again(monkeypatch, tmp_path, *kinds, *sizes, "--config.evaluation.kinds=('contrast-4','fog')") == 0
+    report = read(tmp_path)
+    views = [(view["kind"], view["severity"], view["train_examples"]) for view in report["failures"]["views"]]
+    assert views == [("clean", 0, 18), ("contrast", 5, 18), ("gaussian_noise", 2, 18)]
+    assert arms(tmp_path)["original"]["measures"]["corrupted"]["by_kind"].keys() == {"contrast", "fog"}
+    with np.load(tmp_path / "train-examples.npz") as kept:
+        assert len(kept["logits"]) == 3 * 18 + 7
+
+
 def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys):
     arguments = [
         "--config.stages=('repair',)",

@@ -5,11 +5,12 @@ import difflib
 import numpy as np
 
 from archrepair_jax.data.sources import arrays, digits, folder, tfds
-from archrepair_jax.data.sources.contract import PARTS, DataSettings, Source
-from archrepair_jax.data.splits import Dataset, carve
+from archrepair_jax.data.sources.contract import LEARNT, PARTS, DataSettings, Source
+from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.errors import InputError
 
 SOURCES = {"digits": digits.read, "npz": arrays.read, "folder": folder.read, "tfds": tfds.read}
+FEWEST = 5  # labelled images: three to learn from, one to choose by, one to accept by
 SMALLEST = 8  # pixels a side: below that the pooling of the networks has nothing left to pool
 
 
@@ -40,9 +41,15 @@ def _check_settings(settings: DataSettings) -> None:
             raise InputError(f"data.{part}_fraction={fraction} must be between 0 and 1, both excluded")
     if settings.validation_fraction + settings.test_fraction >= 1:
         raise InputError("data.validation_fraction and data.test_fraction leave nothing to train on: lower one of them")
-    for part in PARTS:
-        if getattr(settings, f"{part}_size") < 0:
-            raise InputError(f"data.{part}_size={getattr(settings, f'{part}_size')} is negative: 0 keeps all images")
+    for count in ("labels", "clean_images", *(f"{part}_size" for part in PARTS)):
+        if getattr(settings, count) < 0:
+            raise InputError(f"data.{count}={getattr(settings, count)} is negative: 0 is without a limit")
+    if 0 < settings.labels < FEWEST:
+        raise InputError(f"data.labels={settings.labels} leaves nothing to choose or accept by: give {FEWEST} or more")
+    if settings.labels and settings.validation_size:
+        raise InputError("data.labels counts the validation images too: leave data.validation_size at 0")
+    if settings.clean_images and not settings.labels:
+        raise InputError("data.clean_images are shown beside few labelled ones: say how many in data.labels")
 
 
 def _check_source(source: Source) -> None:
@@ -73,7 +80,9 @@ def _check_source(source: Source) -> None:
 
 def _divide(source: Source, settings: DataSettings, seed: int) -> Dataset:
     parts, total = dict(source.parts), len(source.parts["train"])
-    for part in ("test", "validation"):
+    if settings.rehearsal:
+        parts.pop("test", None)
+    for part in ("test",) if settings.labels else ("test", "validation"):
         if part not in parts:
             train, fraction = parts["train"], getattr(settings, f"{part}_fraction")
             size = round(fraction * total)
@@ -85,10 +94,24 @@ def _divide(source: Source, settings: DataSettings, seed: int) -> Dataset:
                     f"{few} has too few images to set a {part} part aside: add images or change data.{part}_fraction"
                 )
             parts[part], parts["train"] = train.take(taken), train.take(rest)
+    if settings.labels:
+        parts |= _labelled(parts["train"], settings.labels, seed)
     for part in PARTS:
-        size = getattr(settings, f"{part}_size")
-        if size > len(parts[part]):
-            raise InputError(f"data.{part}_size={size}, but the {part} split of {source.name} has {len(parts[part])}")
+        size, of = getattr(settings, f"{part}_size"), "rest" if settings.labels and part == "train" else part
+        if size > len(parts[of]):
+            raise InputError(f"data.{part}_size={size}, but the {of} split of {source.name} has {len(parts[of])}")
         if size:
-            parts[part] = parts[part].take(carve(parts[part].labels, size, seed, f"{part}_size")[0])
+            parts[of] = parts[of].take(carve(parts[of].labels, size, seed, f"{part}_size")[0])
+    if settings.clean_images > len(parts.get("rest", ())):
+        raise InputError(f"data.clean_images={settings.clean_images}, but {len(parts['rest'])} are without a label")
     return Dataset(**parts, num_classes=len(source.class_names), class_names=source.class_names, name=source.name)
+
+
+def _labelled(train: Split, count: int, seed: int) -> dict[str, Split]:
+    """``count`` images to learn from and to choose by, and the rest of them."""
+    if count > len(train):
+        raise InputError(f"data.labels={count}, but there are {len(train)} images to take them from")
+    taken, rest = carve(train.labels, count, seed, "labels")
+    labelled = train.take(taken)
+    learnt, held_out = carve(labelled.labels, round(LEARNT * count), seed, "learnt")
+    return {"train": labelled.take(learnt), "validation": labelled.take(held_out), "rest": train.take(rest)}

@@ -7,6 +7,7 @@ from archrepair_jax.data.splits import Split
 from archrepair_jax.errors import InputError
 
 PARTS = ("train", "validation", "test")
+LEARNT = 0.6  # of the labelled images, where they are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +20,14 @@ class DataSettings:
         validation_fraction: share of the source's training images that becomes the validation split, where the source
             has none of its own.
         test_fraction: likewise for the test split; both shares are of the whole, the rest is for training.
-        train_size: keep this many images of the train split, every class in proportion; 0 keeps all.
-        validation_size: likewise for validation.
+        labels: how many labelled images a repair has for everything together: ``LEARNT`` of them to learn from, the
+            others to choose and to accept by; drawn from the train split, whose ``rest`` a network without weights
+            learns from. 0 for the train and the validation split as they are.
+        clean_images: how many images of the rest a repair is shown beside, clean alone; needs ``labels``.
+        rehearsal: the test split is carved out of the training images too, for choosing settings by: the source's own
+            stays unseen.
+        train_size: keep this many images of the train split, or of its rest, every class in proportion; 0 keeps all.
+        validation_size: likewise for validation; not beside ``labels``.
         test_size: likewise for test.
     """
 
@@ -28,6 +35,9 @@ class DataSettings:
     path: str = ""
     validation_fraction: float = 0.2
     test_fraction: float = 0.2
+    labels: int = 0
+    clean_images: int = 0
+    rehearsal: bool = False
     train_size: int = 0
     validation_size: int = 0
     test_size: int = 0

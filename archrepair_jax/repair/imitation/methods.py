@@ -122,7 +122,7 @@ def imitation_retraining(
 
 def divided(examples: Examples) -> tuple[Int[np.ndarray, "F"], Int[np.ndarray, "P"]]:
     """The rows of failing and of passing examples."""
-    right = examples.correct.reshape(-1)
+    right = examples.right
     return np.flatnonzero(~right), np.flatnonzero(right)
 
 
