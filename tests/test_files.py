@@ -80,6 +80,7 @@ def test_what_is_not_chosen_is_not_unpacked(tmp_path):
     assert "holds Python objects (names)" in refusal(read_npz, tmp_path / "some.npz")
 
 
+@pytest.mark.slow
 def test_a_small_file_that_unpacks_to_much_is_refused_before_it_does(tmp_path):
     save_zeros(tmp_path / "bomb.npz")
     assert (tmp_path / "bomb.npz").stat().st_size < 2**20

@@ -41,6 +41,7 @@ def test_the_file_is_valid_and_holds_no_outputs(notebook):
         assert cell.cell_type == "markdown" or (cell.outputs == [] and cell.execution_count is None)
 
 
+@pytest.mark.slow
 def test_it_repairs_reports_and_classifies(notebook, execute, tmp_path):
     outputs = execute(notebook, CONFIG=CONFIG, WORKDIR=str(tmp_path))
     assert outputs["devices"][0].text.lower().count("cpu") == 1

@@ -168,6 +168,7 @@ def products(tmp_path):
     return compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "work",
     [
@@ -191,6 +192,7 @@ def test_what_is_decided_keeps_all_digits_whatever_the_flag(work, flags, product
     assert found and all(precision == ["HIGHEST", "HIGHEST"] for precision in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [evaluate, attack, look_for_violations])
 def test_so_it_does_in_double_precision(work, flags, products):
     flags(jax_default_matmul_precision="bfloat16", jax_enable_x64=True)
@@ -198,6 +200,7 @@ def test_so_it_does_in_double_precision(work, flags, products):
     assert found and all(precision == ["HIGHEST", "HIGHEST"] for precision in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "precision"), [("bfloat16", "DEFAULT"), ("highest", "HIGHEST")])
 def test_steps_of_descent_leave_it_to_the_flag(flag, precision, flags, products):
     flags(jax_default_matmul_precision=flag)
@@ -225,6 +228,7 @@ def proving(monkeypatch):
     return prove
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x64", [False, True])
 @pytest.mark.parametrize("device", [None, DEVICES[3]])
 @pytest.mark.parametrize("precision", [None, "bfloat16", "BF16_BF16_F32"])

@@ -181,6 +181,7 @@ def test_any_bytes(path, content, bytes_, kept):
     check(path, content[:kept] + bytes_)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, derandomize=True, deadline=None)
 @given(changes=st.lists(CHANGES, min_size=1, max_size=4), chosen=st.none() | st.integers(0, 40))
 def test_a_file_changed_in_some_places(path, content, changes, chosen):

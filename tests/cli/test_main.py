@@ -41,6 +41,7 @@ def test_main_stays_short():
     assert len((ROOT / "archrepair_jax/main.py").read_text().splitlines()) < 80
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_is_refused_by_the_real_program(program, tmp_path):
     status, output, errors = program.repair("--config.sed=3", "--workdir", str(tmp_path / "run"))
     assert (status, output) == (2, "")
@@ -48,6 +49,7 @@ def test_a_misspelt_key_is_refused_by_the_real_program(program, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bad_data_is_refused_by_the_real_program(program, tmp_path):
     arguments = ["--config.data.name=npz", f"--config.data.path={tmp_path}/gone.npz", "--workdir", f"{tmp_path}/run"]
     status, output, errors = program.repair(*arguments)
@@ -215,6 +217,7 @@ def changed(path: pathlib.Path, *, without: str = "", **more: np.ndarray) -> Non
     safetensors.numpy.save_file(arrays, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -248,6 +251,7 @@ def test_a_work_folder_of_another_config(program, complaint):
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_an_accelerator_that_is_not_there(program, tmp_path):
     status, _, errors = program.repair("--workdir", str(tmp_path / "run"), JAX_PLATFORMS="cuda")
     assert status == 2

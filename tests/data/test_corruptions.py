@@ -62,6 +62,7 @@ def accuracy(cifar, harmed, real_data):
     return score
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "severity"), ROWS)
 def test_the_pixels_change_as_in_the_reference(cifar, harmed, kind, severity):
     ours, theirs = measure["pixel_figures"](cifar[0], harmed(kind, severity)), REFERENCE[kind, severity]
@@ -71,6 +72,7 @@ def test_the_pixels_change_as_in_the_reference(cifar, harmed, kind, severity):
     assert ours["ssim"] == pytest.approx(theirs["ssim"], abs=0.02 if kind in PER_IMAGE else 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_accuracy_falls_as_in_the_reference(accuracy, kind):
     ours = np.array([accuracy(kind, severity) for severity in SCORED_SEVERITIES])
@@ -89,6 +91,7 @@ def test_mean_accuracy_is_the_reference_s(accuracy):
     assert np.mean([accuracy(*row) for row in rows]) == pytest.approx(theirs, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "shape"), [(kind, (40, 48, 3)) for kind in KINDS] + [(kind, (28, 28, 1)) for kind in MIXERS + COLOURISTS]
 )
@@ -106,6 +109,7 @@ def test_images_of_a_batch_are_corrupted_on_their_own(kind, shape):
     assert (kind in FIXED) == bool((same[1] == same[2]).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["impulse_noise", "glass_blur", "motion_blur", "contrast"])
 def test_jit_and_vmap_agree_with_one_image_done_eagerly(kind):
     images, key = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3)), jax.random.key(3)
@@ -120,6 +124,7 @@ def test_no_key_is_used_twice(kind):
         jax.make_jaxpr(functools.partial(corrupt_one, kind=kind, severity=5))(jnp.zeros((33, 33, 3)), jax.random.key(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["defocus_blur", "glass_blur", "motion_blur", "snow", "elastic_transform"])
 def test_an_image_of_twice_the_size_is_harmed_alike(kind):
     images = jax.image.resize(jax.random.uniform(jax.random.key(0), (16, 8, 8, 3)), (16, 32, 32, 3), "cubic").clip(0, 1)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ def visited(seed: int, batch: int, size: int, first: int, steps: int) -> np.ndar
     return np.concatenate(batches)
 
 
+@pytest.mark.slow
 @given(SEEDS, SIZES, st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
 def test_an_epoch_visits_every_example_once_wherever_batches_end(seed, sizes, epoch):

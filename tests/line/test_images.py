@@ -114,6 +114,7 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise(program):
     assert report["outcome_line"] in lines and lines[-1] == f"The whole report: {folder}/report.md"
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_end_in_the_same_report(program, tmp_path):
     status, output, errors = program.repair("--config.stages=('evaluate',)", "--workdir", str(tmp_path))
     assert status == 0, errors
@@ -132,6 +133,7 @@ def test_stages_one_by_one_end_in_the_same_report(program, tmp_path):
     assert results(tmp_path) == results(program.finished()[0])
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_computed_again(program, tmp_path, monkeypatch, capsys):
     finished, (_, output, _) = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
@@ -162,6 +164,7 @@ def test_damaged_files_are_named(program, tmp_path, monkeypatch, capsys, damaged
     assert capsys.readouterr().err == f"archrepair-jax: {path} is damaged: delete it, and it is computed again\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deleted", ["model.safetensors", "arms/original/evaluation/clean.npz", "guard-examples.npz"])
 def test_deleted_files_are_computed_again(program, tmp_path, monkeypatch, deleted):
     finished, _ = program.finished()
@@ -173,6 +176,7 @@ def test_deleted_files_are_computed_again(program, tmp_path, monkeypatch, delete
         assert (tmp_path / deleted).read_bytes() == (finished / deleted).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(program, tmp_path, monkeypatch, capsys):
     shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.json").unlink()
@@ -186,6 +190,7 @@ def test_a_damaged_checkpoint_is_named(program, tmp_path, monkeypatch, capsys):
     assert again(monkeypatch, tmp_path, "--config.stages=('evaluate',)") == 0
 
 
+@pytest.mark.slow
 def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch, capsys):
     arguments = ["--config.failures.kinds=()", "--config.data.train_size=30", "--config.training.steps=150"]
     assert again(monkeypatch, tmp_path, *arguments) == 0
@@ -207,6 +212,7 @@ def test_a_kind_may_bring_its_severity_and_labels_divide_the_images(tmp_path, mo
         assert len(kept["logits"]) == 3 * 18 + 7
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_stage(tmp_path, monkeypatch, capsys):
     arguments = [
         "--config.stages=('repair',)",
@@ -233,6 +239,7 @@ def test_a_full_disk_is_said_in_one_line(program, tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().err == "archrepair-jax: [Errno 28] No space left on device: 'model.safetensors'\n"
 
 
+@pytest.mark.slow
 def test_imitation_and_attacks_pass_through_all_stages(tmp_path, monkeypatch):
     """Both styles, as the repair and as a control, on images that an attack on the original found."""
     arguments = [
@@ -271,6 +278,7 @@ def test_imitation_and_attacks_pass_through_all_stages(tmp_path, monkeypatch):
     assert results(tmp_path) == first
 
 
+@pytest.mark.slow
 def test_one_control_more_computes_that_arm_alone(program, tmp_path, monkeypatch, capsys):
     finished, _ = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
@@ -289,6 +297,7 @@ def test_one_control_more_computes_that_arm_alone(program, tmp_path, monkeypatch
     assert [arm for arm in ours["arms"] if arm["name"] != "fine_tune_network"] == theirs["arms"]
 
 
+@pytest.mark.slow
 def test_clean_failures_alone_are_a_use(tmp_path, monkeypatch, capsys):
     kinds = ["--config.failures.kinds=()", "--config.evaluation.kinds=()", "--config.training.steps=20"]
     assert again(monkeypatch, tmp_path, *kinds) == 0
@@ -309,6 +318,7 @@ def own_data(tmp_path) -> pathlib.Path:
     return tmp_path / "own.npz"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["labels", "images", "fewer"])
 def test_data_that_changed_under_the_same_name_are_computed_again(own_data, tmp_path, monkeypatch, capsys, change):
     sizes = [f"--config.data.{part}_size=0" for part in ("train", "validation", "test")]
@@ -350,6 +360,7 @@ def test_weights_that_changed_under_the_same_name_are_computed_again(program, tm
     assert arms(tmp_path / "run")["original"]["measures"]["clean"]["accuracy"] < first
 
 
+@pytest.mark.slow
 def test_a_method_that_spends_one_step_too_many_is_stopped_by_the_ledger(program, tmp_path, monkeypatch, capsys):
     """And the run goes on: its row says so."""
 
@@ -398,6 +409,7 @@ def test_a_method_is_one_file_and_one_line(program, tmp_path, monkeypatch, capsy
     assert "toy" in words
 
 
+@pytest.mark.slow
 def test_a_group_is_repaired_like_a_block(tmp_path, monkeypatch):
     arguments = ["--config.model.widths=(16,16,16)", "--config.model.groups=('layer2+layer3',)"]
     assert again(monkeypatch, tmp_path, *arguments) == 0

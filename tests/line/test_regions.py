@@ -64,6 +64,7 @@ def files(tmp_path, monkeypatch, capsys):
     return lambda activation="relu": Files(tmp_path, monkeypatch, capsys, activation)
 
 
+@pytest.mark.slow
 def test_from_a_network_and_a_property_to_a_proof(files, monkeypatch):
     tiny = files()
     status, output, errors = tiny.run()
@@ -110,6 +111,7 @@ def test_what_holds_already_is_left_alone(files):
     assert not list(tiny.out.glob("*.nnet")) and tiny.arm["measures"]["fresh"]["violations_after"] == 0
 
 
+@pytest.mark.slow
 def test_without_bounds_it_is_repaired_and_the_proof_says_why_not(files):
     tiny = files("gelu")
     status, output, _ = tiny.run()
@@ -118,6 +120,7 @@ def test_without_bounds_it_is_repaired_and_the_proof_says_why_not(files):
     assert list(tiny.out.glob("*.onnx")) and tiny.arm["measures"]["fidelity"]["domain"] is None
 
 
+@pytest.mark.slow
 def test_a_domain_can_be_named_where_the_file_names_none(files):
     tiny = files("gelu")
     assert tiny.run("--config.domain=((-2.0, 2.0), (-2.0, 2.0))")[0] == 0
@@ -127,6 +130,7 @@ def test_a_domain_can_be_named_where_the_file_names_none(files):
     )
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_to_prove_is_made_easier(files, monkeypatch):
     """With the boxes that the proof did not decide."""
     tiny, cells = files(), []
@@ -155,6 +159,7 @@ def test_boxes_are_undecided_that_were_split_or_waiting():
     np.testing.assert_array_equal(found.upper, [[1], [3], [5]])
 
 
+@pytest.mark.slow
 def test_what_would_cost_too_many_decisions_is_not_made_easier(files, monkeypatch):
     """The network that was only slow to prove is kept, and proved after all."""
     tiny = files()
@@ -173,6 +178,7 @@ def test_what_would_cost_too_many_decisions_is_not_made_easier(files, monkeypatc
     assert next(tiny.out.glob("*.nnet")).read_bytes() == plain
 
 
+@pytest.mark.slow
 def test_a_proof_that_takes_too_long_says_so(files):
     tiny = files()
     status, output, _ = tiny.run("--config.proof.max_boxes=2")
@@ -182,6 +188,7 @@ def test_a_proof_that_takes_too_long_says_so(files):
     assert not list(tiny.out.glob("*.npz")), "there is no certificate of what is not proved"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -220,6 +227,7 @@ def test_dimensions_that_do_not_match(files):
     assert status == 2 and "level.vnnlib" in errors
 
 
+@pytest.mark.slow
 def test_files_that_changed_under_the_same_name_are_computed_again(files):
     tiny = files()
     assert tiny.run()[0] == 0
@@ -230,6 +238,7 @@ def test_files_that_changed_under_the_same_name_are_computed_again(files):
     assert tiny.arm["measures"]["fresh"]["violations_before"] > 1.5 * before["violations_before"]
 
 
+@pytest.mark.slow
 def test_killed_in_any_stage(files, program, tmp_path):
     """In the repair, in the proof and in the judgement: the same command goes on, and says the same."""
     tiny = files()
@@ -249,6 +258,7 @@ def test_killed_in_any_stage(files, program, tmp_path):
     assert results(tmp_path / "killed") == results(tiny.out)
 
 
+@pytest.mark.slow
 def test_the_repaired_networks_of_several_cases_are_told_apart(files):
     tiny = files()
     assert tiny.run("--config.seeds=2")[0] == 0

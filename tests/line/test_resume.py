@@ -13,6 +13,7 @@ SAVES_ALWAYS = (
 )
 
 
+@pytest.mark.slow
 def test_killed_in_any_stage(program, tmp_path):
     search, tuning = (
         tmp_path / f"arms/{method}/checkpoints/repair-0/{loop}"
@@ -41,6 +42,7 @@ def test_killed_in_any_stage(program, tmp_path):
         assert (tmp_path / file).read_bytes() == (finished / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_asked_to_leave_while_training(program, tmp_path):
     """SIGTERM: the loop's state is kept, and the same command goes on from there."""
     arguments = ["--config", CONFIG, "--config.stages=('evaluate',)", "--config.training.steps=2000"]
@@ -80,6 +82,7 @@ print("finished")
 """
 
 
+@pytest.mark.slow
 def test_asked_to_leave_while_compiling(program):
     assert interruption.PATIENCE < 10
     process = program.start("-c", BUSY_COMPILER)

@@ -56,6 +56,7 @@ def images(count: int = 6) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), np.uint8)
 
 
+@pytest.mark.slow
 def test_a_new_process_gives_identical_logits(program, repaired, tmp_path):
     np.save(tmp_path / "images.npy", images())
     files = [str(tmp_path), str(tmp_path / "images.npy"), str(tmp_path / "logits.npy")]
@@ -66,6 +67,7 @@ def test_a_new_process_gives_identical_logits(program, repaired, tmp_path):
     assert np.array_equal(logits, repaired(images()))
 
 
+@pytest.mark.slow
 def test_the_loaded_network_is_the_saved_one(repaired, tmp_path):
     loaded = archrepair_jax.load(tmp_path)
     assert loaded.network == repaired.network and loaded.class_names == NAMES
@@ -86,6 +88,7 @@ def test_a_group_is_found_again(tmp_path):
     np.testing.assert_array_equal(loaded(images()), Classifier(network, variables, NAMES)(images()))
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_network_that_its_report_is_about(program):
     folder, _ = program.finished()
     report = json.loads((folder / "report.json").read_text())
@@ -97,6 +100,7 @@ def test_a_run_keeps_the_network_that_its_report_is_about(program):
     assert right.mean() == arm["measures"]["clean"]["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("array", "words"),
     [
@@ -165,6 +169,7 @@ WAYS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", WAYS)
 def test_descriptions_that_no_run_wrote(tmp_path, repaired, change):
     path = tmp_path / "repaired.json"

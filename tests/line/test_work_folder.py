@@ -138,6 +138,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES, VALUES)
 def test_values_differ_where_they_differ(left, right):
     assert differences(left, left) == []

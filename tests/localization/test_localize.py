@@ -93,6 +93,7 @@ def find(fault, key=KEY, **changes) -> Localization:
     return localize(NETWORK, *fault, dataclasses.replace(QUICK, **changes), key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("combine", ["product", "gradient"])
 def test_planted_faults_are_found_better_than_by_chance(planted, combine):
     """By chance the damaged block of four has the mean place 2.5, and 3 of the 12 faults are found."""
@@ -105,6 +106,7 @@ def test_planted_faults_are_found_better_than_by_chance(planted, combine):
     assert places.count(1) >= 5
 
 
+@pytest.mark.slow
 def test_a_clear_fault_is_found_with_confidence(fault):
     first, second, *_ = find(fault, examples=100, bootstrap=50).units
     assert first.name == first.block == "layer4" and first.neurons == 32
@@ -113,6 +115,7 @@ def test_a_clear_fault_is_found_with_confidence(fault):
     assert first.low <= first.score <= first.high
 
 
+@pytest.mark.slow
 def test_a_fault_in_a_real_network_is_found(real_data):
     """Not every time: few examples pass. It is always among the first two of ten blocks, and half of the time first."""
     settings = ModelSettings(name="resnet20", mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
@@ -131,6 +134,7 @@ def test_a_fault_in_a_real_network_is_found(real_data):
     assert len(found[0].units) == 10  # the stem and nine blocks
 
 
+@pytest.mark.slow
 def test_ten_failing_examples_are_enough(fault):
     variables, (images, labels), passing = fault
     found = find((variables, (images[:10], labels[:10]), passing), bootstrap=50)
@@ -138,6 +142,7 @@ def test_ten_failing_examples_are_enough(fault):
     assert found.units[0].probability > 0.5
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_answer(fault):
     assert find(fault) == find(fault)
     assert find(fault) != find(fault, key=jax.random.key(1))
@@ -164,12 +169,14 @@ def test_units_of_every_level(fault):
     assert blocks[0].score == pytest.approx(top.count(blocks[0].block) / 32)
 
 
+@pytest.mark.slow
 def test_excluded_blocks_take_no_part(fault):
     found = find(fault, exclude=("layer4", "layer1"))
     assert {unit.name for unit in found.units} == {"layer2", "layer3"}
     assert sum(unit.score * unit.neurons for unit in found.units) == pytest.approx(round(0.1 * 64), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

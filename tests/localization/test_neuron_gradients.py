@@ -45,6 +45,7 @@ def whole(variables, images, weights):
     return jax.jit(jax.grad(loss))(variables["params"])
 
 
+@pytest.mark.slow
 def test_the_forward_pass_is_the_networks(variables, images):
     trace = forward(NETWORK, variables, images)
     np.testing.assert_allclose(trace.logits, NETWORK.apply(variables, images), rtol=1e-4, atol=1e-5)
@@ -57,6 +58,7 @@ def test_the_forward_pass_is_the_networks(variables, images):
             np.testing.assert_allclose(statuses[layer], expected[layer], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taylor", [False, True])
 def test_blockwise_gradients_are_those_of_the_whole_network(variables, images, taylor):
     weights = jnp.array([[1.0, 1, 1, 1, 1, 1], [0, 2, 0, 0.5, 3, 1]])
@@ -72,6 +74,7 @@ def test_blockwise_gradients_are_those_of_the_whole_network(variables, images, t
                 np.testing.assert_allclose(gradient[row], jnp.abs(kernel).mean((0, 1, 2)), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_replicates_do_not_depend_on_how_many_run_together(variables, images, monkeypatch):
     weights = jax.random.uniform(jax.random.key(2), (5, 6))
     trace = forward(NETWORK, variables, images)
@@ -83,6 +86,7 @@ def test_replicates_do_not_depend_on_how_many_run_together(variables, images, mo
     np.testing.assert_allclose(together, one_by_one, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_excluded_blocks_are_passed_through(variables, images):
     trace = forward(NETWORK, variables, images, ("down",))
     found = neuron_gradients(NETWORK, variables, trace, LABELS, jnp.ones((1, 6)))

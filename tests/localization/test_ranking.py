@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
@@ -37,6 +38,7 @@ def test_density_is_a_mean_over_each_unit():
     np.testing.assert_allclose(density(members, np.array([0, 0, 1, 1, 1]), 2), [[0.5, 1 / 3], [0, 2.5 / 3]])
 
 
+@pytest.mark.slow
 def test_size_alone_makes_no_unit_suspicious():
     """Neurons that are all alike: in the mean a wide unit scores what a narrow one does, and it wins no more often."""
     sizes = np.array([8, 16, 64, 128])

@@ -13,6 +13,7 @@ from archrepair_jax.models.network import Network
 IMAGENET = (224, 224, 3), 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "of", "count", "operations"),
     [

@@ -53,6 +53,7 @@ def shown(network: Network, count: int = 12):
     return images / np.float32(255), labels
 
 
+@pytest.mark.slow
 def test_the_logits_stay_to_the_last_bit(pair):
     (network, variables), (grouped, its) = pair
     x, _ = shown(network)
@@ -61,6 +62,7 @@ def test_the_logits_stay_to_the_last_bit(pair):
     assert len(grouped.blocks) < len(network.blocks) and float(logits.std()) > 1e-3
 
 
+@pytest.mark.slow
 def test_training_moves_the_same_statistics(pair):
     (network, variables), (grouped, its) = pair
     x, _ = shown(network)
@@ -94,6 +96,7 @@ def test_a_network_is_grouped_without_variables_too():
     assert regroup(network, {}, ()) == (network, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", ["zero", "median"])
 def test_neurons_are_blamed_as_they_were(staged, threshold):
     settings = LocalizationSettings(level="neuron", bootstrap=3, threshold=threshold)
@@ -142,6 +145,7 @@ def test_a_group_without_a_space_is_told(network, name, message):
         make_space(*group(network, random_variables(network), name), name, 1, ())
 
 
+@pytest.mark.slow
 def test_factors_on_a_groups_outputs(staged):
     (network, variables), (grouped, its) = staged
     x, _ = shown(network)
@@ -174,6 +178,7 @@ def test_groups_that_cannot_be(groups, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_public_resnet20_in_groups(real_data):
     settings = ModelSettings(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     network = build(settings, (32, 32, 3), 10)

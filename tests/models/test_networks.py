@@ -34,6 +34,7 @@ def images(network: Network, count: int) -> jax.Array:
     return jax.random.uniform(jax.random.key(1), (count, *network.image_shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_gives_logits_from_uniquely_named_blocks(name):
     network = build(ModelSettings(name), (32, 32, 3), 7)
@@ -62,6 +63,7 @@ def test_number_of_repairable_blocks(name, blocks):
     assert sum(block.startswith("stage") for block in names) == blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121"])
 @pytest.mark.parametrize(("stem", "size"), [("cifar", 32), ("imagenet", 8)])
 def test_imagenet_stem_divides_the_image_by_four(name, stem, size):
@@ -77,6 +79,7 @@ def test_equal_settings_give_equal_networks_that_jit_takes_as_static(name):
     assert one != build(ModelSettings(name, mean=(0.4,)), (8, 8, 3), 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_layer_but_the_last_records_its_output_channels(name):
     network = build(ModelSettings(name), (32, 32, 3), 10)
@@ -89,6 +92,7 @@ def test_every_weight_layer_but_the_last_records_its_output_channels(name):
         assert {layer: status.shape for layer, status in statuses.items()} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_prefix_block_and_suffix_compose_to_the_network(model):
     network = build(model, (8, 8, 3), 4)
@@ -101,6 +105,7 @@ def test_prefix_block_and_suffix_compose_to_the_network(model):
         np.testing.assert_array_equal(suffix, logits)
 
 
+@pytest.mark.slow
 def test_replacing_a_block_changes_that_block_only():
     network = build(SMALL["convnet"], (4, 4, 3), 4)
     other = network.replace("block1", BasicBlock(8, 2, "project"))
@@ -111,6 +116,7 @@ def test_replacing_a_block_changes_that_block_only():
     jax.tree.map(np.testing.assert_array_equal, old["params"], new["params"])
 
 
+@pytest.mark.slow
 def test_training_updates_the_statistics_of_normalised_blocks_only():
     network = build(SMALL["convnet"], (8, 8, 3), 4)
     variables, x = random_variables(network), images(network, 4)
@@ -144,6 +150,7 @@ def test_padded_shortcut_adds_nothing_but_zeros(channels, more, stride):
     np.testing.assert_allclose(np.abs(y).sum(), np.abs(x[:, ::stride, ::stride]).sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [BasicBlock(8, 2, "pad"), BasicBlock(8, 2, "project"), Bottleneck(8, 2, "project")])
 def test_residual_block_is_the_relu_of_branch_plus_shortcut(block):
     x = jax.random.normal(jax.random.key(2), (2, 6, 6, 4))
@@ -158,6 +165,7 @@ def test_residual_block_is_the_relu_of_branch_plus_shortcut(block):
     assert float(branch.min()) < 0, "the last activation belongs to the join"
 
 
+@pytest.mark.slow
 def test_dense_layer_appends_its_growth_to_its_input():
     layer, x = DenseLayer(3), jax.random.normal(jax.random.key(2), (2, 4, 4, 5))
     variables = layer.init(jax.random.key(3), x, False)
@@ -199,6 +207,7 @@ def test_images_are_normalised_channel_by_channel_or_all_alike():
     np.testing.assert_allclose(alike.span({}, x, 0, 1)[0][0, 0, 0], [1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 8])
 def test_convnet_takes_images_of_any_size(size):
     network = build(SMALL["convnet"], (size, size, 1), 3)
@@ -233,6 +242,7 @@ def test_densenet_refuses_images_that_its_pooling_would_use_up():
         shapes(network)
 
 
+@pytest.mark.slow
 def test_small_densenet_computes_finite_logits():
     blocks = densenet(3, repeats=(2, 2), growth=4)
     network = Network(build(SMALL["mlp"], (8, 8, 3), 3).blocks[:1] + blocks, (8, 8, 3), 3)

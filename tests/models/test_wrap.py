@@ -94,6 +94,7 @@ def examples(network: Network, variables, count: int = 40) -> Examples:
     return Examples(shown, labels.astype(np.int32), logits, (CLEAN,))
 
 
+@pytest.mark.slow
 def test_the_wrapped_function_is_the_modules_own(wrapped):
     network, variables = wrapped
     x, given = images() / np.float32(255), fresh(CNN())
@@ -143,6 +144,7 @@ def test_neurons_are_what_enters_the_activations(wrapped):
     assert np.abs(normal - bare).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["layer", "neuron"])
 def test_a_wrapped_network_is_localized(wrapped, level):
     network, variables = wrapped
@@ -157,6 +159,7 @@ def test_a_wrapped_network_is_localized(wrapped, level):
     assert len({unit.score for unit in units}) > 1 and sum(unit.neurons for unit in units) == 18
 
 
+@pytest.mark.slow
 def test_a_wrapped_network_is_fine_tuned(wrapped):
     network, variables = wrapped
     seen = examples(network, variables)

@@ -34,6 +34,7 @@ def bounded(activation, seed, width):
         return layers, lower, upper, rows.repeat(2, 1), *jax.tree.map(np.asarray, (linear, ends))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", list(bounds.ENCLOSURES))
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
@@ -66,6 +67,7 @@ def test_rounding_cannot_hide_the_exact_value_at_a_point(seed):
         assert fractions.Fraction(float(low)) <= value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", list(bounds.ENCLOSURES))
 def test_no_input_of_a_cell_has_less_than_its_certain_slack(activation):
     net, variables = from_layers(random_layers(1), activation)
@@ -80,6 +82,7 @@ def test_no_input_of_a_cell_has_less_than_its_certain_slack(activation):
     assert (slack.min(0) - certain < 0.5 * np.ptp(slack)).all(), "it says something"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, named",
     [

@@ -25,6 +25,7 @@ def below(level):
 LEAST = float(NETWORK.apply(VARIABLES, jnp.asarray(GRID, jnp.float32))[:, 0].min())
 
 
+@pytest.mark.slow
 def test_what_holds_is_proved_and_what_does_not_is_refuted():
     assert prove(NETWORK, VARIABLES, below(LEAST - 0.01)).status == proof.PROVED
     prop = below(LEAST + 0.01)
@@ -65,6 +66,7 @@ def test_a_proof_that_takes_too_long_says_so():
     assert prove(NETWORK, VARIABLES, below(LEAST - 1e-6), settings).status == proof.OPEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -84,6 +86,7 @@ def test_an_unsound_bound_is_noticed(fault, monkeypatch):
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_the_original_n2_9_violates_property_2(acasxu):
     prop = read_vnnlib(acasxu / "vnnlib" / "prop_2.vnnlib", 5, 5)
     network, variables, _ = read_nnet(acasxu / "nnet" / "ACASXU_run2a_2_9_batch_2000.nnet")
@@ -93,6 +96,7 @@ def test_the_original_n2_9_violates_property_2(acasxu):
     assert int(y.argmax()) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["3_3", "4_2"])
 def test_the_originals_that_have_property_2_are_proved_soon(number, acasxu):
     """With lines of one slope on both sides of an activation, the first of them is open after millions of boxes."""

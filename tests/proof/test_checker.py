@@ -68,6 +68,7 @@ def rejected(network, variables, prop, certificate, match=""):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", list(checker.LINES))
 def test_an_honest_proof_is_accepted(activation):
     network, variables = from_layers(random_layers(1), activation)
@@ -75,6 +76,7 @@ def test_an_honest_proof_is_accepted(activation):
     check(network, variables, prop, certified(network, variables, prop))
 
 
+@pytest.mark.slow
 def test_a_proof_of_a_real_network_is_accepted_and_what_is_changed_in_it_is_noticed(acasxu):
     prop = read_vnnlib(acasxu / "vnnlib" / "prop_2.vnnlib", 5, 5)
     network, variables, _ = read_nnet(acasxu / "nnet" / "ACASXU_run2a_4_2_batch_2000.nnet")
@@ -252,6 +254,7 @@ def test_what_a_network_computes_lies_within_the_forms(activation, seed, width):
         assert (y - line < 1e-10).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", list(checker.LINES))
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.sampled_from([1e-3, 0.3, 2.0]))
@@ -358,6 +361,7 @@ def test_the_checker_does_not_even_load_the_prover():
     assert "proof.checker" in loaded and not {"proof.branch_and_bound", "proof.bounds"} & set(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault, violated",
     [

@@ -61,6 +61,7 @@ def n29(acasxu):
     return network, variables, read_vnnlib(acasxu / "vnnlib" / "prop_8.vnnlib", 5, 5)
 
 
+@pytest.mark.slow
 def test_descents_find_rare_violations(n29):
     """Of N2,9's inputs in property 8's region, one in 2,700 violates it; descents turn many starts into violations."""
     network, variables, prop = n29

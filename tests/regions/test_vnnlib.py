@@ -135,6 +135,7 @@ formulas = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(formula=formulas, seed=st.integers(0, 2**20))
 def test_any_formula_agrees_with_its_direct_evaluation(tmp_path_factory, formula, seed):
@@ -269,11 +270,13 @@ def test_nesting_that_multiplies_the_work_is_refused(parse, monkeypatch, nested)
         parse(f"{SMALL}(assert {nested})")
 
 
+@pytest.mark.slow
 def test_nesting_of_one_formula_is_no_work(parse):
     prop = parse(f"{SMALL}(assert {'(and ' * 3000}(or{' (<= Y_0 1)' * LIMIT}){')' * 3000})")
     assert prop.matrix.shape == (1, LIMIT, 2, 2)
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_file_alone(parse):
     """Whatever the number of inputs: 4,000 of these comparisons as boxes of two arrays would take 50 MB."""
     declared = "".join(f"(declare-const {name} Real)\n" for name in [*(f"X_{i}" for i in range(784)), "Y_0"])

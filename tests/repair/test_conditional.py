@@ -59,6 +59,7 @@ def repaired(problem: Problem, devices=ONE, settings: RepairSettings = SETTINGS,
     return repair, losses, loop.ledger
 
 
+@pytest.mark.slow
 def test_it_learns_with_the_network_frozen(problem):
     repair, losses, ledger = repaired(problem)
     (edit,) = repair.edits
@@ -74,6 +75,7 @@ def test_it_learns_with_the_network_frozen(problem):
     assert 3 * (SETTINGS.budget - SETTINGS.tuning.batch_size) < ledger.spent.passes <= 3 * SETTINGS.budget
 
 
+@pytest.mark.slow
 def test_it_begins_at_the_original_bit_for_bit(problem):
     repair, _, _ = repaired(problem)
     network, images = apply(problem.network, repair.edits), problem.guard.images
@@ -82,6 +84,7 @@ def test_it_begins_at_the_original_bit_for_bit(problem):
     assert np.abs(logits(network, repair.variables, images, ONE) - before).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_one_device_or_eight(problem):
     one, eight = (repaired(problem, devices)[0].variables["params"] for devices in (ONE, EIGHT))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), one, eight)
@@ -95,6 +98,7 @@ def test_the_reference_is_of_clean_passing_examples(problem):
     np.testing.assert_allclose(np.sqrt(channels["var"]), passing.std((1, 2)).mean(0), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_frozen_blocks_get_no_gradient_of_weights():
     """A step costs what goes forward, and as much again for the inputs' gradients."""
     network = build(ModelSettings("resnet8", widths=(16, 32, 64)), (8, 8, 1), 4)
@@ -108,6 +112,7 @@ def test_frozen_blocks_get_no_gradient_of_weights():
     assert ledger.spent.multiply_adds == pytest.approx(2 * forward * 16 * len(losses), rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", ["block1", "stem", ""])
 def test_where_it_stands(problem, block):
     settings = dataclasses.replace(SETTINGS, block=block, budget=160)

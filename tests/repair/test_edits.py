@@ -42,6 +42,7 @@ def test_edits_follow_one_another():
         apply(network, [Scaled("stage9")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "before"), [("residual_network", "stem"), ("vector_network", "layer2")])
 def test_an_inserted_block_begins_as_the_original_bit_for_bit(make, before):
     """Its new operations are silent, and beside them stands the identity."""

@@ -90,6 +90,7 @@ def differing(problem, repair) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OWN)
 def test_a_method_spends_its_budget_to_within_one_batch(repairs, method):
     _, _, _, ledger = repairs[method]
@@ -116,6 +117,7 @@ def test_what_is_booked_is_what_was_done(repairs):
     assert spent["architecture_search"] == train + validation + 3 * batch * gradients + judged + statistics
 
 
+@pytest.mark.slow
 def test_multiply_adds_are_what_a_count_by_hand_says(problem):
     """Of layers so wide that products of single elements, in losses and activations, do not matter.
 
@@ -141,6 +143,7 @@ def test_multiply_adds_are_what_a_count_by_hand_says(problem):
     assert spent("imitation_tuning") == 41 * (4 * 9 + 2) * sum(layers.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tuning", "weight_step", "bilevel_step", "second order", "statistics"])
 def test_multiply_adds_are_what_the_compiler_says(kind):
     """Where its count is honest: of inner products it counts multiplication and addition, and of all else some more."""
@@ -174,6 +177,7 @@ def test_multiply_adds_are_what_the_compiler_says(kind):
     assert loop_of().price(step, state, data).multiply_adds == pytest.approx(operations / 2, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OWN)
 def test_multiply_adds_end_a_method_too(repairs, problem, method):
     _, _, _, ledger = repairs[method]
@@ -243,6 +247,7 @@ def test_a_search_tells_what_it_found_in_json(repairs, problem):
     assert dict(genotype)[genotype.space.direct] == ORIGINAL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OWN)
 def test_the_least_that_a_method_says_is_what_it_needs(problem, method):
     plan = Plan(SETTINGS, OWN[method], problem.network, "layer2", ONE, {"train": 64, "validation": 40, "guard": 40})
@@ -263,6 +268,7 @@ def test_the_passes_of_a_search_by_hand():
     assert search_passes(SEARCH, space, 8) == 3 * (4 + 2 * 5 + 3 * 2) * 8 + 7 * 16
 
 
+@pytest.mark.slow
 def test_recalibration_measures_new_operations_over_train_batches(problem):
     train = pool(problem, "train", "layer2", Loop(ONE))
     space = make_space(problem.network, problem.variables, "layer2", 0, ("dense",))
@@ -283,6 +289,7 @@ def test_recalibration_measures_new_operations_over_train_batches(problem):
     np.testing.assert_allclose(norm["norm"]["var"], np.mean([y.var(0) for y in outputs], 0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_search_that_keeps_the_original_alone_still_gives_a_repair(problem):
     """A layer of vectors has no statistics, and a block that is the original alone brings none."""
     train = pool(problem, "train", "layer2", Loop(ONE))

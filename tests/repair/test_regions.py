@@ -75,6 +75,7 @@ def searched(problem: RegionProblem) -> RegionProblem:
     return dataclasses.replace(problem, negatives=negatives, positives=positives)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_region_is_repaired_whatever_the_activation(activation):
     problem = searched(make_problem(activation))
@@ -96,6 +97,7 @@ def test_a_region_is_repaired_whatever_the_activation(activation):
         assert prove(problem.original.network, problem.original.variables, problem.prop).status == COUNTEREXAMPLE
 
 
+@pytest.mark.slow
 def test_what_is_to_be_certain_is_proved_in_fewer_boxes():
     problem = searched(make_problem())
     repair = repair_regions(problem, SETTINGS, "retraining", jax.random.key(3), LOOP)
@@ -118,6 +120,7 @@ def test_what_is_to_be_certain_is_proved_in_fewer_boxes():
     assert verdicts[1].status == PROVED and verdicts[1].looked_at < verdicts[0].looked_at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "weights"), [("relu", [0.0, 1.0]), ("gelu", [0.0, 0.0])])
 def test_violations_that_a_round_leaves_bring_bounds_into_the_loss(activation, weights):
     """Unless the network has none."""
@@ -162,6 +165,7 @@ def test_a_search_looks_where_violations_are():
     assert np.ptp(around.inputs, axis=0).max() < 0.5
 
 
+@pytest.mark.slow
 def test_tuning_repairs_too_and_concentration_decides():
     problem = searched(make_problem())
 
@@ -184,6 +188,7 @@ def test_too_little_fidelity_is_insisted_on_and_the_other_kind_does_not_pay():
     assert [entry["emphasis"] for entry in rounds] == [(1.0, 1.0), (4.0, 2.0)]
 
 
+@pytest.mark.slow
 def test_a_clean_round_is_not_lost_to_a_later_one_that_is_not(monkeypatch):
     problem, rounds = searched(make_problem()), itertools.count(1)
 

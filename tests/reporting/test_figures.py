@@ -25,6 +25,7 @@ def points(figure):
     return {line.get_label(): line for line in figure.axes[0].get_lines() if not line.get_label().startswith("_")}
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_complete_report_is_a_drawing_of_sensible_size(record):
     drawn = figures.draw_all(assemble(record))
     assert set(drawn) == {"suspiciousness", "alphas", "accuracy", "block"}
@@ -110,6 +111,7 @@ def test_the_lines_of_the_mixture_are_labelled_apart(spread):
     assert_apart(figure, labels)
 
 
+@pytest.mark.slow
 def test_the_mixture_marks_what_was_chosen_and_not_what_is_largest(record):
     trace = record["arms"][1]["trace"]
     largest = trace["operations"]["1->2"][int(np.argmax(trace["alphas"][-1]["edges"]["1->2"]))]

@@ -171,6 +171,7 @@ def test_an_arm_over_budget_has_a_reason_and_no_rates(record):
         assemble(record)
 
 
+@pytest.mark.slow
 def test_clean_images_alone_are_enough(clean_record, tmp_path):
     report = write(tmp_path, clean_record)
     assert report["outcome_line"].startswith("Repaired: block5 by search; of 812 failing test examples 25.0 %")
@@ -182,6 +183,7 @@ def test_clean_images_alone_are_enough(clean_record, tmp_path):
     assert (tmp_path / "report.md").read_bytes() == (tmp_path / "again" / "report.md").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_files(record, tmp_path):
     for folder in ("first", "second"):
         write(tmp_path / folder, record)

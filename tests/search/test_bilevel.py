@@ -96,6 +96,7 @@ def distance(gradient, reference) -> float:
     return float(jnp.linalg.norm(gradient - reference) / jnp.linalg.norm(reference))
 
 
+@pytest.mark.slow
 def test_the_second_order_gradient_agrees_with_finite_differences_and_differs_from_the_first(maps):
     with jax.enable_x64(True):
         search, start, learning, data = in_double(maps, "adam", order=2)
@@ -111,6 +112,7 @@ def test_the_second_order_gradient_agrees_with_finite_differences_and_differs_fr
         assert distance(gradient_of(first, ONE)(learning, data), gradient) > 1e-2
 
 
+@pytest.mark.slow
 def test_the_second_order_gradient_with_momentum_and_an_inner_node_is_the_same_on_all_devices(vectors):
     with jax.enable_x64(True):
         search, _, learning, data = in_double(vectors, "sgd", order=2)
@@ -125,6 +127,7 @@ def changed(before, after) -> bool:
     return any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), before, after)))
 
 
+@pytest.mark.slow
 def test_weights_alone_learn_in_a_weight_step_and_both_learn_in_a_bilevel_step(maps):
     search, start, data = maps
     warm, history = Loop(ONE).run("warmup", search.weight_step, start, data, steps=20)

@@ -75,6 +75,7 @@ def applied(module, variables, x, train, *mixture):
     return np.asarray(run(x[None])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_a_relaxed_block_starts_as_the_original(kind):
     block, own, x, space = original(kind)
@@ -91,6 +92,7 @@ def test_a_relaxed_block_starts_as_the_original(kind):
     assert np.abs(applied(relaxed, variables, x, False, masked) - expected).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_a_found_block_with_the_original_starts_as_the_original(kind):
     block, own, x, space = original(kind)
@@ -194,6 +196,7 @@ def test_a_random_genotype_keeps_the_original_and_depends_on_the_key_alone(seed)
     assert set(dataclasses.asdict(genotype)["choices"]) - {ORIGINAL} <= set(DEFAULT)
 
 
+@pytest.mark.slow
 def test_random_genotypes_differ():
     space = Space(2, DEFAULT, 4, 1)
     assert len({random_genotype(space, jax.random.key(seed)) for seed in range(8)}) > 4

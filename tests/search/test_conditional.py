@@ -59,6 +59,7 @@ def test_the_low_pass_is_binomial():
     np.testing.assert_array_equal(smoothed(jnp.ones((1, 4, 4, 2))), np.ones((1, 4, 4, 2)))
 
 
+@pytest.mark.slow
 def test_contrast_gives_every_image_the_mean_and_spread_of_passing_ones():
     passing = noise(40, 8, 8, 3)
     flat = 0.5 + 0.2 * (passing[:4] - 0.5)
@@ -68,6 +69,7 @@ def test_contrast_gives_every_image_the_mean_and_spread_of_passing_ones():
     np.testing.assert_allclose(got.std((1, 2)), np.tile(np.sqrt(compared["var"]), (4, 1)), rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 16])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (9, 7, 3), (8, 8, 6), (1, 1, 3)])
 def test_a_block_begins_as_the_identity_bit_for_bit(shape, hidden):
@@ -115,6 +117,7 @@ def everything_of(x, passing):
     return candidates(x), jax.jacobian(candidates)(x), jax.value_and_grad(loss, (0, 1))(params, x)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.sampled_from([1, 3]).flatmap(image_of), st.booleans())
 def test_every_candidate_is_finite_and_so_is_its_jacobian(image, flat_reference):
@@ -124,6 +127,7 @@ def test_every_candidate_is_finite_and_so_is_its_jacobian(image, flat_reference)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
+@pytest.mark.slow
 def test_what_an_image_gets_depends_on_itself_alone():
     x = noise(6, 8, 8, 3)
     variables = variables_of(EVERYTHING, x, loud=0.3)

@@ -34,6 +34,7 @@ def value_and_derivatives(convolve, x, kernel, stride, dilation):
     return jax.jit(lambda *a: (first(*a), jax.grad(size, (0, 1))(*a)))(x, kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "size", "stride", "dilation"),
     [((7, 6), 3, 1, 1), ((7, 6), 3, 2, 1), ((7, 6), 3, 1, 2), ((6, 7), 3, 2, 2), ((2, 5), 5, 2, 1)],
@@ -59,12 +60,14 @@ def test_every_operation_on_maps_has_the_shape_of_a_convolution(operation, strid
         assert y.shape == (2, -(-height // stride), -(-width // stride), 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", VECTOR)
 def test_every_operation_on_vectors_has_the_width_it_is_asked_for(operation):
     y, _ = Candidate(operation, 6).init_with_output(jax.random.key(0), jnp.ones((2, 3)), False)
     assert y.shape == (2, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["sep_conv_3x3", "gated_dense"])
 def test_a_silent_operation_says_nothing_until_its_scale_learns(operation):
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3) if operation in SPATIAL else (2, 3))
@@ -104,6 +107,7 @@ def test_a_gate_scales_channels_by_the_means_of_all(shape):
         np.testing.assert_allclose(out[..., 2], image[..., 2] * 2 / (1 + np.exp(-50 * mean[0])), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_depthwise_filter_keeps_the_scale_of_its_input():
     x = jax.random.normal(jax.random.key(0), (8, 12, 12, 32))
     for size, dilation in ((3, 1), (5, 1), (3, 2)):

@@ -88,6 +88,7 @@ def test_edges_are_decided_in_random_order(monkeypatch):
     assert len(orders) > 2
 
 
+@pytest.mark.slow
 def test_a_real_search_keeps_the_branch_that_the_network_needs():
     network = tiny_networks.vector_network()
     search, start, data = tiny_networks.small_search(
@@ -135,6 +136,7 @@ def template_of(found, x):
     return jax.eval_shape(functools.partial(found.init, train=False), jax.random.key(0), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("keeps_original", [True, False])
 def test_a_found_block_computes_what_the_decided_mixture_does(kind, keeps_original):
@@ -159,6 +161,7 @@ def test_a_found_block_computes_what_the_decided_mixture_does(kind, keeps_origin
     np.testing.assert_allclose(found.apply(inherited, x, False), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_silencing_leads_back_to_the_original_and_the_line_from_there_to_the_repair(kind):
     network, variables, block, x, relaxed, _ = searched(kind)

@@ -35,6 +35,7 @@ def test_a_pool_knows_what_fails():
     assert pool.passing.tolist() == list(range(5, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failing", "passing", "share", "expected"),
     [(20, 20, 0.5, 4), (20, 20, 0.25, 2), (20, 20, 1.0, 8), (20, 20, 0.0, 0), (3, 20, 0.5, 4), (20, 3, 0.5, 4)]
@@ -63,6 +64,7 @@ def test_an_epoch_visits_every_failing_example_once():
     assert sorted(visited) == list(range(8))
 
 
+@pytest.mark.slow
 def test_devices_share_one_batch_with_the_same_augmentation():
     images = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 1), dtype=np.uint8)
     pool = plain_pool(images, np.zeros(30, np.int32), 3, jax.random.key(0))
@@ -99,6 +101,7 @@ def test_the_loss_by_hand():
     assert repair_loss(logits, batch, 3.0) == pytest.approx((entropy.sum() + 3 * kept) / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_keeping_to_the_original_costs_nothing_at_the_original():
     logits = jax.random.normal(jax.random.key(0), (6, 4))
     batch = Batch(jnp.zeros(6), jnp.zeros(6, jnp.int32), logits + 3.0, jnp.ones(6))  # a shift changes no probability

@@ -43,6 +43,7 @@ def tuned(rates, *, train, steps=12, **settings):
     return variables, merge(variables, state), history
 
 
+@pytest.mark.slow
 def test_a_block_alone_learns_and_its_statistics_stay():
     before, after, history = tuned({"block1": 1.0}, train=False, optimizer="adam")
     assert history[-1]["loss"] < history[0]["loss"] - 0.05
@@ -50,6 +51,7 @@ def test_a_block_alone_learns_and_its_statistics_stay():
     assert same(before["batch_stats"], after["batch_stats"])
 
 
+@pytest.mark.slow
 def test_statistics_follow_the_batches_when_training():
     before, after, history = tuned({"block1": 1.0, "head": 1.0}, train=True, optimizer="sgd")
     assert history[-1]["loss"] < history[0]["loss"] - 0.05
@@ -59,6 +61,7 @@ def test_statistics_follow_the_batches_when_training():
     assert not same(before["batch_stats"]["block1"], after["batch_stats"]["block1"])
 
 
+@pytest.mark.slow
 def test_blocks_that_are_no_neighbours_learn_at_rates_of_their_own():
     before, after, history = tuned({"stem": 0.1, "head": 1.0}, train=True, optimizer="adam", steps=1)
     assert same(before["params"]["block1"], after["params"]["block1"])
@@ -109,6 +112,7 @@ def test_weight_decay_pulls_to_zero(name):
     assert updates["w"][0] < 0 < updates["w"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_step_can_be_differentiated_where_a_gradient_is_zero(name):
     """As second-order search does; many weights of a silent operation have no gradient yet."""

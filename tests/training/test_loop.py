@@ -142,6 +142,7 @@ def training():
     return step, start_state(variables, rates, optimizer), data
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_in_the_same_bits_as_one_that_was_not_and_traces_nothing_anew(tmp_path):
     step, start, data = training()
     through, through_history = Loop(ONE).run("training", step, start, data, steps=7)

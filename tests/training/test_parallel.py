@@ -82,6 +82,7 @@ def tuning():
     return tuning_step(network, everything, optimizer, settings, train=True), state, (variables, pool)
 
 
+@pytest.mark.slow
 def test_fifty_search_steps_agree_on_one_and_eight_devices(search):
     steps, start, data = search
     one, eight = (Loop(devices).run("search", steps.bilevel_step, start, data, steps=50) for devices in (ONE, EIGHT))
@@ -92,6 +93,7 @@ def test_fifty_search_steps_agree_on_one_and_eight_devices(search):
     assert apart([entry["loss"] for entry in one[1]], [entry["loss"] for entry in eight[1]]) < 1e-4
 
 
+@pytest.mark.slow
 def test_training_with_batch_statistics_agrees_on_one_and_eight_devices(tuning):
     step, start, data = tuning
     one, eight = (Loop(devices).run("tuning", step, start, data, steps=4)[0] for devices in (ONE, EIGHT))
@@ -99,6 +101,7 @@ def test_training_with_batch_statistics_agrees_on_one_and_eight_devices(tuning):
     assert apart((one.params, one.batch_stats), (eight.params, eight.batch_stats)) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["weight_step", "bilevel_step"])
 def test_a_search_step_gives_the_same_on_all_devices(search, name):
     steps, state, data = search
@@ -111,6 +114,7 @@ def test_a_tuning_step_gives_the_same_on_all_devices(tuning):
     assert differing(parallel_steps(step, EIGHT, 1)(*replicate((state, data), EIGHT))) == []
 
 
+@pytest.mark.slow
 def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
     steps, _, data = search
     edit = Replaced("stage3_block1", random_genotype(steps.relaxed.space, jax.random.key(0)))
@@ -127,6 +131,7 @@ def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
     assert differing(seen) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("room", "fixture", "wrong"),
     [
@@ -207,6 +212,7 @@ def test_a_batch_must_divide_among_the_devices():
             check_batch(size, EIGHT, "batch_size")
 
 
+@pytest.mark.slow
 def test_calls_are_alike_and_single_on_cpus():
     accelerator = mock.Mock(spec=jax.Device, platform="gpu")
     assert call_length(100, 10, ONE) == 1

@@ -20,6 +20,7 @@ def minimum(cost, dimensions, swarm_settings=DEFAULT, seed=0):
     return run(jax.random.key(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swarm_settings", [DEFAULT, BIRDNN])
 @pytest.mark.parametrize("optimum", [[0.3, -0.6, 0.1], [0.0, 0.0, 0.0], [1.0, -1.0, 0.9]])
 def test_a_bowl(swarm_settings, optimum):

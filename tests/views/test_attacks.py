@@ -46,6 +46,7 @@ def both(x, y, key, eps, step_size, classify=curved, random_start=True):
     return fgsm(classify, x, y, eps=eps), walked
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(eps=st.floats(0, 0.5, width=32), ratio=st.floats(0.125, 4, width=32), seed=st.integers(0, 99))
 def test_every_attack_stays_in_the_ball_and_in_the_range(eps, ratio, seed):
@@ -61,6 +62,7 @@ def test_without_room_nothing_changes():
         np.testing.assert_array_equal(images, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [0.01, 0.2])
 def test_both_reach_the_optimum_of_a_linear_model(eps):
     x, y = batch(2)
@@ -72,6 +74,7 @@ def test_both_reach_the_optimum_of_a_linear_model(eps):
     assert (losses(linear, walked, y) >= losses(linear, stepped, y) - 1e-5).all()
 
 
+@pytest.mark.slow
 def test_attacks_raise_the_loss_and_walking_raises_it_more():
     x, y = batch(CLASSES, n=40)
     step, walk = both(x, y, jax.random.key(0), 0.1, 0.05)
@@ -102,6 +105,7 @@ def labels(network, variables, images):
     return np.asarray(network.apply(variables, images / np.float32(255)).argmax(-1), np.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", views.ATTACKS)
 @pytest.mark.parametrize("severity", [1, 5])
 def test_attacked_images_are_grey_levels_in_the_ball(classified, kind, severity):
@@ -124,6 +128,7 @@ def test_attacked_images_are_misread_the_more_the_larger_the_ball(classified):
     assert 0 <= wrong[0] < wrong[1] < wrong[2]
 
 
+@pytest.mark.slow
 def test_the_attacked_copy_of_an_image_does_not_depend_on_the_others(classified, monkeypatch):
     network, variables, images, given = classified
     whole = attacked(*classified, View("pgd", 3), jax.random.key(0))

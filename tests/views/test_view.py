@@ -32,6 +32,7 @@ def test_copies_are_images_of_the_same_kind(images, copies):
     assert not np.shares_memory(images, copies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [2, 9, 4])
 def test_copies_do_not_depend_on_chunks(images, copies, chunk, monkeypatch):
     monkeypatch.setattr(views, "CHUNK", chunk)

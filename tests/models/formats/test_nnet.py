@@ -87,6 +87,7 @@ def test_inputs_are_clipped_and_normalised_and_outputs_get_their_units_back():
     np.testing.assert_array_equal(HEADER.denormalize(np.array([0, -2.0])), [0.5, -7.5])
 
 
+@pytest.mark.slow
 def test_all_networks_are_read_and_compute_what_their_files_say(acasxu):
     paths = sorted((acasxu / "nnet").glob("*.nnet"))
     assert len(paths) == 45

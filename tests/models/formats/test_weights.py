@@ -49,6 +49,7 @@ def small(name="resnet8"):
     return settings, network, random_variables(network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "suffix"), list(zip(FAMILIES, [".npz", ".safetensors"] * 3, strict=True)))
 def test_torch_weights_return_to_the_variables_they_came_from(tmp_path, family, suffix):
     settings, network, variables = small(family)
@@ -62,6 +63,7 @@ def test_torch_weights_return_to_the_variables_they_came_from(tmp_path, family, 
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(loaded))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stem", "count", "known"),
     [
@@ -280,6 +282,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
         save_variables(tmp_path / "weights.npz", variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "accuracy"), [("resnet20", 91.73), ("resnet32", 92.63)])
 def test_public_weights_reach_their_accuracy_on_all_of_cifar10(real_data, name, accuracy):
     settings = ModelSettings(name, mean=CIFAR.mean, std=CIFAR.std)

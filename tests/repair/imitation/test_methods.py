@@ -72,6 +72,7 @@ def right(network, variables, examples) -> float:
     return (scores.argmax(-1) == examples.labels).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["imitation_tuning", "imitation_retraining"])
 def test_what_fails_is_repaired_on_other_examples_too(problem, repairs, method):
     repair = repairs[method]
@@ -130,6 +131,7 @@ def given(problem, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_negatives_fail_and_positives_pass(problem, given):
     for method in ("imitation_tuning", "imitation_retraining"):
         cases = given(method)

@@ -85,6 +85,7 @@ def test_differences_of_mean_behaviour_by_hand():
             np.testing.assert_allclose(differences[block], [1.0, 5.0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_spatial_behaviour_is_its_mean():
     network = tiny_networks.plain_network()
     variables = tiny_networks.random_variables(network)
@@ -109,6 +110,7 @@ def test_the_most_different_neurons_of_all_blocks_are_chosen():
         choose_neurons(network, differences, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_folding_into_fully_connected_layers_is_exact_for_any_activation(activation):
     network = Network(mlp(3, widths=(7, 6, 5), activation=activation), (4,), 3)
@@ -127,6 +129,7 @@ def test_folding_into_fully_connected_layers_is_exact_for_any_activation(activat
     jax.tree.map(np.testing.assert_array_equal, variables, tiny_networks.random_variables(network))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [tiny_networks.plain_network(), tiny_networks.residual_network()])
 def test_between_convolutions_a_scale_remains(network):
     variables = tiny_networks.random_variables(network)
@@ -159,6 +162,7 @@ def test_images_that_a_layer_flattens_scale_all_their_pixels():
     np.testing.assert_allclose(folded.apply(own, x), scaled(network, variables, factors, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_first_cost_counts_the_unrepaired_network():
     """One particle is the original: all negatives are wrong, and nothing else is counted."""
     network = tiny_networks.vector_network()
@@ -170,6 +174,7 @@ def test_the_first_cost_counts_the_unrepaired_network():
     jax.tree.map(np.testing.assert_array_equal, tuned.variables, variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [tiny_networks.vector_network(), tiny_networks.plain_network()])
 @pytest.mark.parametrize("fidelity", [0.0, 0.25])
 def test_the_last_cost_is_that_of_the_returned_network(network, fidelity):
@@ -186,6 +191,7 @@ def test_the_last_cost_is_that_of_the_returned_network(network, fidelity):
     assert changed <= set(tuned.neurons)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_any_activation_is_repaired(activation):
     """Labels are what the same network says with other factors on its neurons."""
@@ -222,6 +228,7 @@ def test_the_same_seed_finds_the_same_factors():
     assert any((first[block] != other[block]).any() for block in first)
 
 
+@pytest.mark.slow
 def test_fidelity_keeps_decisions_that_a_property_does_not_ask_for():
     """Output 0 must not exceed a bound, which scaling anything down achieves; with fidelity, only little is changed."""
     network = Network(mlp(3, widths=(8,)), (4,), 3)
@@ -245,6 +252,7 @@ def test_fidelity_keeps_decisions_that_a_property_does_not_ask_for():
     assert kept[1.0] > kept[0.0] + 0.05
 
 
+@pytest.mark.slow
 def test_outputs_are_scaled_only_if_wanted():
     network, variables = hand_made()
     cases = Cases(samples([[2, 0]], [1]), samples([[0, 1]], [1]), samples([[1, 2]], [1]), None)
@@ -278,6 +286,7 @@ def test_nothing_to_compare():
             tune_neurons(Original(network, variables, CLASSIFICATION), cases, FEW, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_one_program_for_all_networks_of_the_same_shapes():
     """Other weights, examples, neurons, cost weights and seeds, without tracing what judges the outputs again."""
     traces = []
