@@ -57,6 +57,24 @@ def group(network: Network, variables: Variables, name: str) -> tuple[Network, V
     return dataclasses.replace(network, blocks=blocks), grouped
 
 
+def neighbourhood(network: Network, block: str) -> tuple[str, ...]:
+    """The blocks of a block's stage, which their names tell; the stem counts with the first stage.
+
+    A group, the last block and a block without a stage are alone. Raises ValueError for a block that there is not.
+    """
+    index, free = network.index(block), [name for name, module in network.blocks[:-1] if module.has_branch]
+    if block not in free or isinstance(network.blocks[index][1], Group):
+        return (block,)
+    first = {free[0], *free[1:2]}
+    stages = {stage(name) for name in first} if stage(block) in map(stage, first) else {stage(block)}
+    return tuple(name for name in free if stage(name) in stages)
+
+
+def stage(name: str) -> str:
+    """The part of a block's name that its neighbours share."""
+    return name.partition("_")[0]
+
+
 def nested(entries: dict, chosen: set[str], name: str) -> dict:
     """One collection's entries, the chosen blocks' moved under ``name``; unless none has any."""
     own = {member: entry for member, entry in entries.items() if member in chosen}

@@ -1,8 +1,8 @@
-"""Repair by a block that looks at its input and filters it accordingly, in front of a network that stays as it is.
+"""Repair by a block that looks at its input and changes it accordingly, in front of a block.
 
-All filters at once, without a search: what a search over them has to beat. Why a block in front, when ArchRepair (Qi et
-al., TOSEM 2023) repairs the one that is to blame: no weights of one static block can imitate it, and some hundred
-parameters need few examples.
+All candidates at once, without a search: what a search over them has to beat. Why a block in front, when ArchRepair (Qi
+et al., TOSEM 2023) repairs the one that is to blame: no weights of one static block can imitate it, and some hundred
+parameters need few examples. With more examples, weights behind it learn as well.
 """
 
 import dataclasses
@@ -14,20 +14,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from archrepair_jax.errors import InputError, within
+from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.keys import named
+from archrepair_jax.models.groups import neighbourhood
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.repair.edits import Inserted
 from archrepair_jax.repair.fine_tuning import descend
 from archrepair_jax.repair.method import Method, Plan, check_batches, prefix_passes, step_passes
 from archrepair_jax.repair.problem import EVALUATION_BATCH, Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
-from archrepair_jax.search.conditional import GATED, ConditionalFilters, Filters, measured, reference
+from archrepair_jax.search.conditional import ConditionalFilters, Filters
+from archrepair_jax.search.filters import GATED, measured, reference
 from archrepair_jax.training.batches import scaled
 from archrepair_jax.training.ledger import FORWARD
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import Devices, ParallelMap
 
+BESIDE = ("nothing", "group", "suffix", "network")
+DEFAULT = {4: tuple(GATED), 2: ("film", "bottleneck")}
 MEASURED = 512  # examples at most that the reference is measured on, and that the gates are told of
 
 
@@ -36,55 +40,104 @@ class ConditionalSettings:
     """Of the inserted block.
 
     Attributes:
-        operations: the filters, of ``search.conditional.FILTERS``.
+        operations: the candidates, of ``search.conditional.FILTERS``; empty for ``DEFAULT`` of the inputs' kind.
         hidden: units of the gates' hidden layer; 0 makes them linear in the statistics.
-        learning_rate: in place of ``repair.tuning``'s.
+        learning_rate: of the inserted block, in place of ``repair.tuning``'s.
+        beside: what learns with it: ``nothing``, the ``group`` of the block behind it (by
+            ``models.groups.neighbourhood``), the ``suffix``, which is all that lies behind it, or the whole ``network``.
+        beside_rate: the learning rate of that.
     """
 
-    operations: tuple[str, ...] = tuple(GATED)
+    operations: tuple[str, ...] = ()
     hidden: int = 16
     learning_rate: float = 1e-2
+    beside: str = "nothing"
+    beside_rate: float = 1e-3
 
     def __post_init__(self):
-        within("learning_rate", self.learning_rate, 0)
-        Filters(self.operations, self.hidden)  # refuses what there is not
+        within("learning_rate", self.learning_rate, 1e-9)
+        within("beside_rate", self.beside_rate, 0)
+        one_of("beside", [self.beside], BESIDE)
+        self.genotype(4)  # refuses what there is not
 
-    @property
-    def genotype(self) -> Filters:
-        return Filters(self.operations, self.hidden)
+    def genotype(self, rank: int) -> Filters:
+        """For inputs [B, H, W, C] of rank 4 or [B, D] of rank 2."""
+        return Filters(self.operations or DEFAULT[rank], self.hidden)
 
 
 def conditional(
     problem: Problem, settings: RepairSettings, own: ConditionalSettings, key: jax.Array, loop: Loop
 ) -> Repair:
-    """Measures the reference, then descends on the inserted block alone with what is left of the budget."""
-    edit = Inserted(position(problem.network, settings.block), own.genotype)
-    network, train = edit.apply(problem.network), pool(problem, "train", edit.before, loop)
-    values = loop.map("reference", measuring(loop.devices), (), train.inputs[passing(problem)])
-    fresh = block_variables(network.init(named(key, "weights")), edit.name)
+    """Measures the reference, then descends on the inserted block with what is left of the budget."""
+    before = position(problem.network, settings.block)
+    edit = Inserted(before, own.genotype(rank(problem.network, before)))
+    return tune_inserted(problem, edit, starting(problem, edit, named(key, "weights"), loop), settings, own, loop)
+
+
+def starting(problem: Problem, edit: Inserted, key: jax.Array, loop: Loop) -> Variables:
+    """The edited network's variables at which it computes what the original does; the reference is measured for it."""
+    inputs = pool(problem, "train", edit.before, loop).inputs[passing(problem)]
+    values = loop.map("reference", measuring(loop.devices), (), inputs)
+    fresh = block_variables(edit.apply(problem.network).init(key), edit.name)
     compared = jax.device_get(reference(jnp.asarray(values)))
     fresh["batch_stats"] = {name: compared[name] for name in fresh["batch_stats"]}
-    start = {
+    return {
         collection: entries | ({edit.name: fresh[collection]} if collection in fresh else {})
         for collection, entries in problem.variables.items()
     }
+
+
+def tune_inserted(
+    problem: Problem,
+    edit: Inserted,
+    start: Variables,
+    settings: RepairSettings,
+    own: ConditionalSettings,
+    loop: Loop,
+) -> Repair:
+    """Descends on the inserted block, and on what learns beside it, with what is left of the budget."""
+    network, learning = edit.apply(problem.network), beside(problem.network, edit.before, own.beside)
+    rates = {edit.name: 1.0} | dict.fromkeys(learning, own.beside_rate / own.learning_rate)
+    train = pool(problem, "train", min({edit.before, *learning}, key=problem.network.index), loop)
     tuning = dataclasses.replace(settings.tuning, learning_rate=own.learning_rate)
-    shown, gates = train.inputs[some_of_each_view(problem)], gating(own.genotype, loop.devices)
-    with loop.ledger.set_aside(gates.price(fresh, shown)):
-        variables = descend(network, start, {edit.name: 1.0}, train, tuning, loop, train=False)
+    before = pool(problem, "train", edit.before, loop)
+    shown, gates = before.inputs[some_of_each_view(problem)], gating(edit.genotype, loop.devices)
+    with loop.ledger.set_aside(gates.price(block_variables(start, edit.name), shown)):
+        variables = descend(network, start, rates, train, tuning, loop, train=False)
     trained, views = block_variables(variables, edit.name), problem.train.views
-    means = loop.map("gates", gates, trained, shown).reshape(len(views), -1, len(own.genotype.gated)).mean(1)
+    means = loop.map("gates", gates, trained, shown).reshape(len(views), -1, len(edit.genotype.gated)).mean(1)
     trace = {
         "before": edit.before,
-        "filters": list(own.operations),
+        "filters": list(edit.genotype.operations),
         "hidden": own.hidden,
+        "beside": own.beside,
         "added_parameters": sum(leaf.size for leaf in jax.tree.leaves(trained["params"])),
         "gates": {
-            str(view): dict(zip(own.genotype.gated, row, strict=True))
+            str(view): dict(zip(edit.genotype.gated, row, strict=True))
             for view, row in zip(views, means.tolist(), strict=True)
         },
     }
     return Repair((edit,), variables, start, trace)
+
+
+def rank(network: Network, block: str) -> int:
+    """Of a block's inputs."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    x = jax.ShapeDtypeStruct((1, *network.image_shape), jnp.float32)
+    return jax.eval_shape(lambda v, x: network.span(v, x, 0, network.index(block))[0], shapes, x).ndim
+
+
+def beside(network: Network, before: str, what: str) -> tuple[str, ...]:
+    """The original's blocks that learn with a block inserted before one of them."""
+    index = network.index(before)
+    behind = next(name for name, module in network.blocks[index:] if module.has_branch)
+    suffix = tuple(name for name, module in network.blocks[index:] if module.has_branch)
+    return {
+        "nothing": (),
+        "group": tuple(name for name in neighbourhood(network, behind) if name in suffix),
+        "suffix": suffix,
+        "network": network.names,
+    }[what]
 
 
 def position(network: Network, block: str) -> str:
@@ -116,23 +169,24 @@ def measuring(devices: Devices) -> ParallelMap:
 
 @functools.lru_cache(maxsize=16)
 def gating(genotype: Filters, devices: Devices) -> ParallelMap:
-    """The gates' values [N, K], from an inserted block's variables and its inputs."""
+    """The gates' values [N, K], means over channels, from an inserted block's variables and its inputs."""
 
     def gates(variables: Variables, x: jax.Array) -> jax.Array:
         _, sown = ConditionalFilters(genotype).apply(variables, scaled(x), False, mutable=["gates"])
-        return sown["gates"]["values"] if genotype.gated else jnp.zeros((len(x), 0))
+        return sown["gates"]["values"].mean(-1)
 
     return ParallelMap(gates, devices, EVALUATION_BATCH)
 
 
 def check(plan: Plan) -> None:
-    """Raises InputError where there are no maps to filter."""
+    """Raises InputError for candidates that do not fit what enters the block."""
     check_batches(plan)
-    edit = Inserted(position(plan.network, plan.repair.block), plan.own.genotype)
+    before = position(plan.network, plan.repair.block)
+    edit = Inserted(before, plan.own.genotype(rank(plan.network, before)))
     try:
         jax.eval_shape(edit.apply(plan.network).init, jax.random.key(0))
     except InputError as error:
-        raise InputError(f"{error}, which enter {edit.before}: name another block in repair.block") from error
+        raise InputError(f"methods.conditional.operations, before {before}: {error}") from error
 
 
 def least(plan: Plan) -> int:
@@ -149,7 +203,8 @@ def story(trace: Mapping[str, Any]) -> list[str]:
         for view, means in trace["gates"].items()
         if means
     ]
-    return [f"the rest is frozen; gates with {gates}, {trace['added_parameters']:,} parameters in all", *told]
+    rest = {"nothing": "the rest is frozen"}.get(trace["beside"], f"the {trace['beside']} behind it learns as well")
+    return [f"{rest}; gates with {gates}, {trace['added_parameters']:,} added parameters", *told]
 
 
 MEANS = {"type": "object", "additionalProperties": {"type": "number"}}
@@ -157,6 +212,7 @@ TRACE = {
     "before": {"type": "string", "description": "The block in front of which it stands."},
     "filters": {"type": "array", "items": {"type": "string"}},
     "hidden": {"type": "integer", "minimum": 0, "description": "Units of the gates' hidden layer; 0: there is none."},
+    "beside": {"type": "string", "enum": list(BESIDE), "description": "What learned with it."},
     "added_parameters": {"type": "integer", "minimum": 1},
     "gates": {
         "type": "object",

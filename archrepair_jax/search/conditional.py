@@ -1,17 +1,14 @@
-"""Blocks that look at their input: fixed filters, each mixed in by a gate that reads the input's own statistics.
+"""Blocks that look at their input: candidates, each of which reads the input's own statistics or is steered by them.
 
-``y = x + sum_k g_k(s(x)) (c_k(x) - x)``. One static function cannot serve noise, blur, low contrast and clean images at
-once, whatever its weights; one that measures what has come in can. That statistics of the input should steer a frozen
-network is known from squeeze-and-excitation (Hu et al., CVPR 2018), feature-wise modulation (FiLM, Perez et al., AAAI
-2018) and adapters for tasks of few labels (TSA, Li et al., CVPR 2022); that fixed filters suit corruptions, which
-statistics are measured, and the form above are ours. A gate may be negative: a negative low pass is an unsharp mask.
-
-All of it is equivariant to affine maps of the channels, up to floors of a hundredth of their spread, so it does not
-matter whether it stands in front of an input's normalisation or behind.
+``y = x + sum_k g_k(s(x)) (c_k(x) - x) + ...``: fixed filters ``c_k`` behind gates ``g_k``, and changes that learn. One
+static function cannot serve noise, blur, low contrast and clean images at once, whatever its weights; one that measures
+what has come in can. That fixed filters suit corruptions, which statistics are measured, and the form above are ours.
+A gate may be negative: a negative low pass is an unsharp mask. Everything starts at zero.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -21,108 +18,107 @@ from jaxtyping import Array, Float
 
 from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.models.blocks import Block
-
-Maps = Float[Array, "B H W C"]
+from archrepair_jax.models.network import Variables
+from archrepair_jax.search.filters import FEW_CHANNELS, FLOOR, GATED, described, deviation_of, measured, smoothed
+from archrepair_jax.search.operations import SPATIAL, VECTOR
 
 FORM = "filters"  # how JSON tells this genotype from a graph of operations
 MOST_HIDDEN = 1024  # units of a genotype in a file
-FLOOR = 0.02  # of the reference spread: what is flatter than this counts as flat; in images, about a grey level
-LEAST = 1e-3  # of any reference spread
-FEW_CHANNELS = 4  # up to so many, each channel's statistics count for themselves
-MEASURED = 5  # statistics of one channel
+ROUTES = 4  # sets of statistics
+OUT = "out"  # the parameters of a learned change that begin at zero, and scale it
+Changes = Float[Array, "B ... C"]  # in units of the reference spread
+zeros = nn.initializers.zeros
 
 
-def smoothed(x: Maps) -> Maps:
-    """The binomial low pass of 3 by 3 taps (1-2-1), edge pixels repeated."""
-    for axis in (1, 2):
-        before, _, behind = shifted(x, axis)
-        x = 0.25 * before + 0.5 * x + 0.25 * behind
-    return x
+def in_shape_of(z: Changes, values: Float[Array, "B C"]) -> Changes:
+    """One number a channel, for all pixels."""
+    return values.reshape(len(values), *(1,) * (z.ndim - 2), -1)
 
 
-def median(x: Maps) -> Maps:
-    """The median of 3 by 3 pixels, edge pixels repeated; at ties its derivative is shared out.
+class Modulation(nn.Module):
+    """Each channel's gain and bias from the statistics (FiLM, Perez et al., AAAI 2018)."""
 
-    Of three sorted columns it is the median of the largest minimum, the median median and the smallest maximum (Smith,
-    Implementing Median Filters in XC4000E FPGAs, 1996). Columns serve three pixels each, so 18 minima and maxima are
-    enough; a sort, and with it ``jnp.median``, takes far longer.
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        gain, bias = jnp.split(nn.Dense(2 * z.shape[-1], kernel_init=zeros, precision="highest", name=OUT)(s), 2, -1)
+        return z * in_shape_of(z, gain) + in_shape_of(z, bias)
+
+
+class RoutedStatistics(nn.Module):
+    """``ROUTES`` sets of a gain and a bias a channel, mixed by the statistics.
+
+    After normalisation with auxiliary statistics (AugMax-DuBIN, Wang et al., NeurIPS 2021), with soft routing.
     """
-    low, middle, high = ordered(*shifted(x, 1))
-    lows, middles, highs = shifted(low, 2), shifted(middle, 2), shifted(high, 2)
-    lowest, highest = jnp.maximum(jnp.maximum(*lows[:2]), lows[2]), jnp.minimum(jnp.minimum(*highs[:2]), highs[2])
-    return ordered(lowest, ordered(*middles)[1], highest)[1]
+
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        route = nn.softmax(nn.Dense(ROUTES, precision="highest", name="route")(s))
+        sets = nn.Dense(2 * z.shape[-1], use_bias=False, kernel_init=zeros, precision="highest", name=OUT)(route)
+        gain, bias = jnp.split(sets, 2, -1)
+        return z * in_shape_of(z, gain) + in_shape_of(z, bias)
 
 
-def ordered(a: Maps, b: Maps, c: Maps) -> tuple[Maps, Maps, Maps]:
-    """The least, the middle and the greatest of three."""
-    a, b = jnp.minimum(a, b), jnp.maximum(a, b)
-    b, c = jnp.minimum(b, c), jnp.maximum(b, c)
-    return jnp.minimum(a, b), jnp.maximum(a, b), c
+class Excitation(nn.Module):
+    """Each channel's gain from all channels' means (squeeze-and-excitation, Hu et al., CVPR 2018)."""
+
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        means = z.mean(tuple(range(1, z.ndim - 1)))
+        squeezed = nn.relu(nn.Dense(max(4, z.shape[-1] // 4), name="squeeze")(means))
+        return z * in_shape_of(z, nn.Dense(z.shape[-1], kernel_init=zeros, name=OUT)(squeezed))
 
 
-def shifted(x: Maps, axis: int) -> tuple[Maps, Maps, Maps]:
-    """The pixel before, each pixel, and the one behind, along an axis; edge pixels repeated."""
-    padded = jnp.pad(x, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
-    before, behind = (jax.lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in (0, 2))
-    return before, x, behind
+class Gain(nn.Module):
+    """Each channel's gain, whatever has come in."""
+
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        return z * self.param(OUT, zeros, z.shape[-1:])
 
 
-def spread(x: Maps, floor: Float[Array, "#C"] | float) -> Float[Array, "B C"]:
-    """Each channel's standard deviation over an image, with a floor under it that is smooth, also for flat ones."""
-    return jnp.sqrt(x.var((1, 2)) + jnp.square(floor))
+class Bias(nn.Module):
+    """Each channel's bias, whatever has come in."""
+
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        return jnp.broadcast_to(self.param(OUT, zeros, z.shape[-1:]), z.shape)
 
 
-def normalised(x: Maps, mean: Float[Array, "C"], deviation: Float[Array, "C"]) -> Maps:
-    """Every channel of every image with this mean and this spread (what is flat stays flat)."""
-    gain = deviation / spread(x, FLOOR * deviation)
-    return (x - x.mean((1, 2), keepdims=True)) * gain[:, None, None, :] + mean
+class Convolutions(nn.Module):
+    """12 channels of 3 by 3 and back: what capacity without condition can do."""
+
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        return nn.Conv(z.shape[-1], (3, 3), kernel_init=zeros, name=OUT)(nn.relu(nn.Conv(12, (3, 3), name="in")(z)))
 
 
-Filter = Callable[[Maps, Maps, Float[Array, "C"], Float[Array, "C"]], Maps]  # x, its low pass, reference mean, spread
-GATED: dict[str, Filter] = {
-    "low_pass": lambda x, low, mean, deviation: low,
-    "median": lambda x, low, mean, deviation: median(x),
-    "contrast": lambda x, low, mean, deviation: normalised(x, mean, deviation),
-    "low_pass_contrast": lambda x, low, mean, deviation: normalised(low, mean, deviation),
-    "median_contrast": lambda x, low, mean, deviation: normalised(median(x), mean, deviation),
+class Static(nn.Module):
+    """An operation of the static search, without its normalisation."""
+
+    operation: str
+
+    @nn.compact
+    def __call__(self, z: Changes, s: Float[Array, "B S"]) -> Changes:
+        changed = (SPATIAL | VECTOR)[self.operation]()(z, 1)
+        return nn.Dense(z.shape[-1], use_bias=False, kernel_init=zeros, name=OUT)(changed)
+
+
+RESIDUAL = "residual_conv"
+ANYWHERE: dict[str, Callable[[], nn.Module]] = {
+    "film": Modulation,
+    "routed_statistics": RoutedStatistics,
+    "gain": Gain,
+    "bias": Bias,
 }
-RESIDUAL = "residual_conv"  # 12 channels of 3 by 3, without a gate: what capacity without condition can do
-FILTERS = (*GATED, RESIDUAL)
-
-
-def measured(x: Maps) -> Float[Array, "B 5 C"]:
-    """Each channel's mean and spread, mean and spread of the high frequencies, and mean of the next band."""
-    low = smoothed(x)
-    high, band = jnp.abs(x - low), jnp.abs(low - smoothed(low))
-    mean = x.mean((1, 2)), high.mean((1, 2)), band.mean((1, 2))
-    return jnp.stack([mean[0], spread(x, LEAST), mean[1], spread(high, LEAST), mean[2]], 1)
-
-
-def described(
-    values: Float[Array, "B 5 C"], mean: Float[Array, "C"], deviation: Float[Array, "C"]
-) -> Float[Array, "B S"]:
-    """``measured`` in units of the reference spread, the mean as it is and the others' logarithms; S = 5C or 5.
-
-    Of more than ``FEW_CHANNELS`` channels the mean is taken before the logarithm.
-    """
-    values = (values - jnp.zeros_like(values).at[:, 0].set(mean)) / deviation
-    if values.shape[-1] > FEW_CHANNELS:
-        values = values.mean(-1, keepdims=True)
-    return jnp.concatenate([values[:, 0], jnp.log(values[:, 1:] + FLOOR).reshape(len(values), -1)], -1)
-
-
-def reference(values: Float[Array, "N 5 C"]) -> dict[str, dict[str, Array]]:
-    """What a block compares its inputs with, from ``measured`` passing examples: its ``batch_stats``."""
-    mean, var = values[:, 0].mean(0), jnp.square(values[:, 1].mean(0))
-    statistics = described(values, mean, deviation_of(var))
-    return {
-        "channels": {"mean": mean, "var": var},
-        "statistics": {"mean": statistics.mean(0), "var": statistics.var(0)},
-    }
-
-
-def deviation_of(var: Float[Array, "C"]) -> Float[Array, "C"]:
-    return jnp.sqrt(var + LEAST**2)
+ON_MAPS: dict[str, Callable[[], nn.Module]] = {
+    RESIDUAL: Convolutions,
+    "squeeze_excitation": Excitation,
+    **{name: functools.partial(Static, name) for name in SPATIAL},
+}
+ON_VECTORS: dict[str, Callable[[], nn.Module]] = {name: functools.partial(Static, name) for name in VECTOR}
+LEARNED = ANYWHERE | ON_MAPS | ON_VECTORS
+OF_MAPS, OF_VECTORS = (*GATED, *ANYWHERE, *ON_MAPS), (*ANYWHERE, *ON_VECTORS)
+FILTERS = (*GATED, *LEARNED)
 
 
 @jax.custom_jvp
@@ -138,7 +134,7 @@ def plus_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Filters:
-    """A genotype of a block that looks at its input: which filters, and how their gates read the statistics.
+    """A genotype of a block that looks at its input: which candidates, and how their gates read the statistics.
 
     Attributes:
         operations: of ``FILTERS``.
@@ -156,7 +152,11 @@ class Filters:
 
     @property
     def gated(self) -> tuple[str, ...]:
-        return tuple(name for name in self.operations if name != RESIDUAL)
+        return tuple(name for name in self.operations if name in GATED)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return tuple(name for name in self.operations if name in LEARNED)
 
     def inserted(self) -> Block:
         """The block that an edit inserts."""
@@ -182,36 +182,61 @@ class ConditionalFilters(Block):
     """The block of a ``Filters``. It starts as the identity, bit for bit.
 
     Its collection ``batch_stats`` holds the ``reference``, which is measured once; no step changes it. It sows the
-    gates' values [B, K], in the order of ``gated``, into the collection ``gates``.
+    gates' values, [B, K, 1] or [B, K, C], in the order of ``gated``, into the collection ``gates``. The learned changes
+    are of what the filters leave.
     """
 
     genotype: Filters
 
+    def __call__(
+        self, x: Float[Array, "B ..."], train: bool, mixture: Float[Array, "O"] | None = None
+    ) -> Float[Array, "B ..."]:
+        """With a ``mixture`` each candidate's change is weighed, in the order of ``operations``."""
+        return self.join(x, self.branch(x, train, mixture), train)
+
     @nn.compact
-    def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
-        """What is to be added to ``x``. Raises InputError for vectors."""
-        if x.ndim != 4:
-            raise InputError(f"{self.genotype.operations[0]} is for images and feature maps, not for vectors")
-        change, own = jnp.zeros_like(x), self.variable("batch_stats", "channels", standard, x.shape[-1]).value
-        channels = own["mean"], deviation_of(own["var"])
-        if self.genotype.gated:
-            values, low = self.gates(described(measured(x), *channels)), smoothed(x)
-            self.sow("gates", "values", values, init_fn=lambda: None, reduce_fn=lambda _, new: new)
-            for k, name in enumerate(self.genotype.gated):
-                change += values[:, k, None, None, None] * (GATED[name](x, low, *channels) - x)
-        if RESIDUAL in self.genotype.operations:
-            hidden = nn.relu(nn.Conv(12, (3, 3), name="residual_in")(x + change))
-            change += nn.Conv(x.shape[-1], (3, 3), kernel_init=nn.initializers.zeros, name="residual_out")(hidden)
+    def branch(
+        self, x: Float[Array, "B ..."], train: bool, mixture: Float[Array, "O"] | None = None
+    ) -> Float[Array, "B ..."]:
+        """What is to be added to ``x``. Raises InputError for an operation that ``x`` does not fit."""
+        fitting, are = (OF_MAPS, "maps") if x.ndim == 4 else (OF_VECTORS, "vectors")
+        if wrong := [name for name in self.genotype.operations if name not in fitting]:
+            raise InputError(f"{wrong[0]} does not fit {are}: choose from {', '.join(fitting)}")
+        own = self.variable("batch_stats", "channels", standard, x.shape[-1]).value
+        mean, deviation = own["mean"], deviation_of(own["var"])
+        s = self.standardised(described(measured(x), mean, deviation))
+        weights = dict.fromkeys(self.genotype.operations, 1.0)
+        if mixture is not None:
+            weights = dict(zip(self.genotype.operations, mixture, strict=True))
+        change = self.filtered(x, s, mean, deviation, weights)
+        z = (x + change - mean) / deviation
+        for name in self.genotype.learned:
+            change += weights[name] * deviation * LEARNED[name](name=name)(z, s)
         return change
 
-    def gates(self, values: Float[Array, "B S"]) -> Float[Array, "B K"]:
-        """How much of each gated filter an input gets, 0 being nothing of it."""
+    def filtered(self, x: Array, s: Array, mean: Array, deviation: Array, weights: dict[str, Any]) -> Array:
+        """What the gated filters change."""
+        change, low = jnp.zeros_like(x), smoothed(x) if self.genotype.gated else x
+        gates = self.gates(s, x.shape[-1])
+        self.sow("gates", "values", gates, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+        for k, name in enumerate(self.genotype.gated):
+            share = (weights[name] * gates[:, k])[:, None, None, :]
+            change += share * (GATED[name](x, low, mean, deviation) - x)
+        return change
+
+    def standardised(self, values: Float[Array, "B S"]) -> Float[Array, "B S"]:
+        """The statistics beside those of passing examples."""
         own = self.variable("batch_stats", "statistics", standard, values.shape[-1]).value
-        s = (values - own["mean"]) / jnp.sqrt(own["var"] + FLOOR**2)
+        return (values - own["mean"]) / jnp.sqrt(own["var"] + FLOOR**2)
+
+    def gates(self, s: Float[Array, "B S"], channels: int) -> Float[Array, "B K c"]:
+        """How much of each gated filter an input gets, 0 being nothing of it; in images all channels the same."""
+        count, own = len(self.genotype.gated), channels if channels > FEW_CHANNELS else 1
+        if not count:
+            return jnp.zeros((len(s), 0, own))
         if self.genotype.hidden:
             s = nn.tanh(nn.Dense(self.genotype.hidden, precision="highest", name="hidden")(s))
-        count, zeros = len(self.genotype.gated), nn.initializers.zeros
-        return nn.Dense(count, kernel_init=zeros, precision="highest", name="gate")(s)
+        return nn.Dense(count * own, kernel_init=zeros, precision="highest", name="gate")(s).reshape(-1, count, own)
 
     def join(self, x, branch, train):
         return plus(x, branch)
@@ -219,3 +244,27 @@ class ConditionalFilters(Block):
 
 def standard(size: int) -> dict[str, Array]:
     return {"mean": jnp.zeros(size), "var": jnp.ones(size)}
+
+
+def inherited(variables: Variables, whole: Filters, mixture: Sequence[float], chosen: Filters) -> Variables:
+    """The variables of a block of the ``chosen`` candidates of a ``whole`` one, each at its weight in the mixture.
+
+    Raises ValueError for a candidate that the whole has not.
+    """
+    weights, params = dict(zip(whole.operations, mixture, strict=True)), variables["params"]
+    made = {name: jax.tree_util.tree_map_with_path(scaled_by(weights[name]), params[name]) for name in chosen.learned}
+    if chosen.gated:
+        rows = jnp.asarray([whole.gated.index(name) for name in chosen.gated])
+        factors = jnp.asarray([weights[name] for name in chosen.gated])
+
+        def share(leaf: Array) -> Array:
+            each = leaf.reshape(*leaf.shape[:-1], len(whole.gated), -1)
+            return (each[..., rows, :] * factors[:, None]).reshape(*leaf.shape[:-1], -1)
+
+        made |= {"gate": jax.tree.map(share, params["gate"])}
+        made |= {"hidden": params["hidden"]} if whole.hidden else {}
+    return variables | {"params": made}
+
+
+def scaled_by(weight: float) -> Callable[[tuple, Array], Array]:
+    return lambda path, leaf: leaf * weight if path[0].key == OUT else leaf

@@ -20,7 +20,7 @@ from archrepair_jax.models.groups import regroup
 from archrepair_jax.repair.edits import Inserted, Replaced, Scaled, apply
 from archrepair_jax.repair.imitation.tuning import fold
 from archrepair_jax.search.cell import make_space, random_genotype
-from archrepair_jax.search.conditional import FILTERS, Filters
+from archrepair_jax.search.conditional import OF_MAPS, Filters
 
 NAMES = ("ant", "bee", "cat", "dog")
 CLASSIFY = """
@@ -41,7 +41,7 @@ def repaired(request, tmp_path) -> Classifier:
         edits, variables = fold(original, random_variables(original, seed=1), factors)
         assert edits == (Scaled("stage1_block1"), Scaled("stem"))
     elif request.param == "filtered":
-        edits = (Inserted("input", Filters(FILTERS, 16)),)
+        edits = (Inserted("input", Filters(OF_MAPS, 16)),)
         variables = random_variables(apply(original, edits), seed=1)
     else:
         block = {"resnet8": "stage2_block1", "mlp": "layer2"}[request.param]

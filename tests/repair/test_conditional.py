@@ -21,7 +21,7 @@ from archrepair_jax.repair.method import Plan
 from archrepair_jax.repair.problem import Examples, Problem, logits
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.repair.verdict import at_fraction
-from archrepair_jax.search.conditional import FILTERS
+from archrepair_jax.search.conditional import OF_MAPS
 from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.training.ledger import Ledger
 from archrepair_jax.training.loop import Loop
@@ -30,7 +30,7 @@ from archrepair_jax.views.view import CLEAN, View
 
 ONE, EIGHT = choose_devices(1), choose_devices(8)
 SETTINGS = RepairSettings(budget=400, tuning=TuningSettings(batch_size=16))
-OWN = ConditionalSettings(FILTERS, learning_rate=3e-2)
+OWN = ConditionalSettings(OF_MAPS, learning_rate=3e-2)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def repaired(problem: Problem, devices=ONE, settings: RepairSettings = SETTINGS,
 def test_it_learns_with_the_network_frozen(problem):
     repair, losses, ledger = repaired(problem)
     (edit,) = repair.edits
-    assert edit == Inserted("input", OWN.genotype) and from_json(json.loads(json.dumps(to_json(repair.edits)))) == (
+    assert edit == Inserted("input", OWN.genotype(4)) and from_json(json.loads(json.dumps(to_json(repair.edits)))) == (
         edit,
     )
     assert np.mean(losses[-2:]) < 0.8 * np.mean(losses[:2])
@@ -82,6 +82,28 @@ def test_it_begins_at_the_original_bit_for_bit(problem):
     before = logits(problem.network, problem.variables, images, ONE)
     np.testing.assert_array_equal(logits(network, at_fraction(repair, 0.0), images, ONE), before)
     assert np.abs(logits(network, repair.variables, images, ONE) - before).max() > 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "learning"),
+    [("group", {"stem", "block1"}), ("suffix", {"stem", "block1", "head"}), ("network", {"stem", "block1", "head"})],
+)
+def test_what_learns_beside(problem, what, learning):
+    own = dataclasses.replace(OWN, beside=what, operations=("contrast", "film"))
+    repair, _, _ = repaired(problem, settings=dataclasses.replace(SETTINGS, budget=200), own=own)
+    changed = {
+        name
+        for name in problem.network.names
+        if any(
+            (a != b).any()
+            for a, b in zip(
+                *(jax.tree.leaves(block_variables(each, name)) for each in (problem.variables, repair.variables)),
+                strict=True,
+            )
+        )
+    }
+    assert changed == learning and f"the {what} behind it learns as well" in CONDITIONAL.story(repair.trace)[0]
 
 
 @pytest.mark.slow
@@ -127,25 +149,29 @@ def test_what_it_tells(problem):
     repair, _, _ = repaired(problem)
     trace = json.loads(json.dumps(repair.trace))
     jsonschema.validate(trace, {"properties": CONDITIONAL.trace, "additionalProperties": False})
-    assert list(trace["gates"]) == ["clean", "contrast-5"] and set(trace["gates"]["clean"]) == set(OWN.genotype.gated)
+    assert list(trace["gates"]) == ["clean", "contrast-5"] and set(trace["gates"]["clean"]) == set(
+        OWN.genotype(4).gated
+    )
     first, clean, contrast = CONDITIONAL.story(trace)
     assert "gates with a hidden layer of 16" in first
     assert clean.startswith("mean gates on clean: low_pass ") and contrast.startswith("mean gates on contrast-5: ")
 
 
-def test_a_block_of_vectors_is_refused_by_name():
+def test_what_does_not_fit_is_refused_before_the_run():
     network = tiny_networks.vector_network()
     plan = Plan(RepairSettings(block="layer2"), ConditionalSettings(), network, "layer2", EIGHT, {"train": 4})
-    with pytest.raises(InputError, match="low_pass is for images and feature maps.*vectors.*enter layer2"):
-        CONDITIONAL.check(plan)
+    CONDITIONAL.check(plan)
+    with pytest.raises(InputError, match="methods.conditional.operations, before layer2: median does not fit vectors"):
+        CONDITIONAL.check(dataclasses.replace(plan, own=ConditionalSettings(("median",))))
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         ({"operations": ("medain",)}, "operations cannot hold 'medain': did you mean median"),
-        ({"operations": ()}, "operations is empty"),
         ({"hidden": -1}, "hidden=-1 is out of range"),
+        ({"beside": "stage"}, "beside cannot hold 'stage'"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 is out of range"),
         ({"learning_rate": -1.0}, "learning_rate=-1.0 is out of range"),
     ],
 )

@@ -16,19 +16,18 @@ from archrepair_jax.models.cost import block_multiply_adds
 from archrepair_jax.repair.edits import Inserted
 from archrepair_jax.search.conditional import (
     FILTERS,
-    GATED,
+    OF_MAPS,
+    OF_VECTORS,
     RESIDUAL,
     ConditionalFilters,
     Filters,
     filters_from_json,
-    measured,
-    median,
+    inherited,
     plus,
-    reference,
-    smoothed,
 )
+from archrepair_jax.search.filters import GATED, measured, median, reference, smoothed
 
-EVERYTHING = Filters(FILTERS, 16)
+EVERYTHING = Filters(OF_MAPS, 16)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -75,7 +74,7 @@ def test_contrast_gives_every_image_the_mean_and_spread_of_passing_ones():
 def test_a_block_begins_as_the_identity_bit_for_bit(shape, hidden):
     x = np.array(noise(5, *shape)) - np.float32(0.5)
     x[0, 0, 0], x[1] = -0.0, 0.0
-    genotype = Filters(FILTERS, hidden)
+    genotype = Filters(OF_MAPS, hidden)
     y = jax.jit(lambda v, x: ConditionalFilters(genotype).apply(v, x, False))(variables_of(genotype, x), jnp.asarray(x))
     np.testing.assert_array_equal(np.asarray(y).view(np.int32), x.view(np.int32))
 
@@ -154,9 +153,21 @@ def test_the_statistics_of_passing_examples_stay_as_they_were_measured():
     jax.tree.map(np.testing.assert_array_equal, updated["batch_stats"], variables["batch_stats"])
 
 
-def test_vectors_are_refused_by_name():
-    with pytest.raises(InputError, match="median is for images and feature maps, not for vectors"):
-        ConditionalFilters(Filters(("median", "contrast"))).init(jax.random.key(0), jnp.zeros((2, 8)), False)
+@pytest.mark.parametrize(("operation", "shape", "are"), [("median", (8,), "vectors"), ("dense", (8, 8, 3), "maps")])
+def test_what_does_not_fit_is_refused_by_name(operation, shape, are):
+    with pytest.raises(InputError, match=f"{operation} does not fit {are}: choose from"):
+        ConditionalFilters(Filters(("film", operation))).init(jax.random.key(0), jnp.zeros((2, *shape)), False)
+
+
+@pytest.mark.parametrize(("operations", "shape"), [(OF_MAPS, (6, 6, 3)), (OF_MAPS, (6, 6, 8)), (OF_VECTORS, (8,))])
+def test_some_candidates_are_inherited_with_their_weights_in_the_mixture(operations, shape):
+    x, whole = noise(5, *shape), Filters(operations, 16)
+    variables, mixture = variables_of(whole, x, loud=0.2), np.linspace(0.5, 2, len(operations))
+    chosen = Filters(operations[::2], 16)
+    masked = np.where(np.arange(len(operations)) % 2, 0, mixture)
+    expected = ConditionalFilters(whole).apply(variables, x, False, jnp.asarray(masked))
+    found = ConditionalFilters(chosen).apply(inherited(variables, whole, mixture.tolist(), chosen), x, False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @given(st.lists(st.sampled_from(FILTERS), min_size=1, unique=True), st.integers(0, 64))
