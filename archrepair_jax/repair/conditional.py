@@ -44,7 +44,7 @@ class ConditionalSettings:
         hidden: units of the gates' hidden layer; 0 makes them linear in the statistics.
         learning_rate: of the inserted block, in place of ``repair.tuning``'s.
         beside: what learns with it: ``nothing``, the ``group`` of the block behind it (by
-            ``models.groups.neighbourhood``), the ``suffix``, which is all that lies behind it, or the whole ``network``.
+            ``models.groups.neighbourhood``), the ``suffix``, all that lies behind it, or the whole ``network``.
         beside_rate: the learning rate of that.
     """
 

@@ -74,7 +74,7 @@ GATED: dict[str, Filter] = {
 
 
 def measured(x: Float[Array, "B ..."]) -> Float[Array, "B M C"]:
-    """Of maps each channel's mean and spread, mean and spread of its high frequencies, and mean of the next band, M = 5.
+    """Of maps each channel's mean and spread, those of its high frequencies, and the mean of the next band, M = 5.
 
     Of vectors themselves, M = 1.
     """
