@@ -21,6 +21,7 @@ from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair.problem import logits, prefix_map
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
+from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.training.batches import make_pool
 from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate
@@ -51,10 +52,10 @@ def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
         step = tuning_step(network, rates, optimizer, tuning, train=train)
         cases[name] = step, start_state(variables, rates, optimizer), (variables, pool)
     space = make_space(network, variables, block, 1, ())
-    relaxed = RelaxedBlock(dict(network.blocks)[block], space)
+    relaxation = InPlace(network, block, RelaxedBlock(dict(network.blocks)[block], space))
     for order in (1, 2):
-        search = Search(network, block, relaxed, SearchSettings(order=order), tuning)
-        state = search.start(block_variables(variables, block), inputs[:1], jax.random.key(2))
+        search, own = Search(relaxation, SearchSettings(order=order), tuning), block_variables(variables, block)
+        state = search.start(relaxation.start(own, inputs[:1], jax.random.key(2)))
         data = SearchData(variables, full_masks(space), pools[1], pools[1])
         cases[f"bilevel step, order {order}"] = search.bilevel_step, state, data
     return time_in_turns(cases, devices, repeats)

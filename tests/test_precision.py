@@ -95,7 +95,7 @@ def choose_operations():
 
 def measure_statistics():
     search, _, data = searched()
-    network = Replaced("layer2", random_genotype(search.relaxed.space, KEY)).apply(IMAGES)
+    network = Replaced("layer2", random_genotype(search.relaxation.space, KEY)).apply(IMAGES)
     settings = RepairSettings(tuning=TUNING, recalibration_batches=1)
     variables = tiny_networks.random_variables(network)
     Recalibration(network, variables, "layer2", settings).measure(variables, data.train, LOOP)

@@ -11,6 +11,7 @@ from archrepair_jax.models.formats.dense import Dense
 from archrepair_jax.models.network import Network, Variables, block_variables
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings, SearchState
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
+from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.training.batches import Pool, make_pool
 from archrepair_jax.training.descent import TuningSettings
 
@@ -89,8 +90,9 @@ def small_search(
     reference, _ = network.span(variables, inputs, index, len(network.blocks))
     space = make_space(network, variables, block, hidden, operations)
     relaxed = RelaxedBlock(dict(network.blocks)[block], space)
-    search = Search(network, block, relaxed, SearchSettings(), tuning)
-    state = search.start(block_variables(variables, block), inputs[:1], jax.random.key(0))
+    relaxation = InPlace(network, block, relaxed)
+    search, own = Search(relaxation, SearchSettings(), tuning), block_variables(variables, block)
+    state = search.start(relaxation.start(own, inputs[:1], jax.random.key(0)))
     pools = [make_pool(inputs[i], labels[i], reference[i], jax.random.key(1)) for i in (slice(40), slice(40, 64))]
     assert all(len(pool.failing) and len(pool.passing) for pool in pools)
     return search, state, SearchData(variables, full_masks(space), *pools)

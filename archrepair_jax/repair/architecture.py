@@ -32,6 +32,7 @@ from archrepair_jax.search.cell import (
     random_genotype,
 )
 from archrepair_jax.search.operations import ORIGINAL
+from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.search.selection import by_perturbation, inherit, largest_alpha, silenced
 from archrepair_jax.training.batches import Pool, draw_batch
 from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost, note_forward
@@ -48,8 +49,9 @@ def architecture_search(
     )
     original = dict(problem.network.blocks)[problem.block]
     train, validation = (pool(problem, part, problem.block, loop) for part in ("train", "validation"))
-    search = Search(problem.network, problem.block, RelaxedBlock(original, space), choose, settings.tuning)
-    state = search.start(block_variables(problem.variables, problem.block), train.inputs[:1], named(key, "weights"))
+    relaxation = InPlace(problem.network, problem.block, RelaxedBlock(original, space))
+    search, own = Search(relaxation, choose, settings.tuning), block_variables(problem.variables, problem.block)
+    state = search.start(relaxation.start(own, train.inputs[:1], named(key, "weights")))
     data = SearchData(problem.variables, full_masks(space), train, validation)
     state, _ = loop.run("warmup", search.weight_step, state, data, steps=choose.warmup_steps)
     start = {"step": 0, "alphas": jax.device_get(state.alphas)}

@@ -2,22 +2,22 @@
 
     min_alpha  L_val(w*(alpha), alpha)      with  w*(alpha) = argmin_w L_train(w, alpha)
 
-Both losses are ``training.batches.repair_loss``. Only the relaxed block learns: what lies before it is computed once
-and cached (the pools hold the block's inputs), what lies behind it is frozen, in evaluation mode.
+Both losses are ``training.batches.repair_loss``. Only what is relaxed learns: what lies before it is computed once and
+cached (the pools hold the inputs of the first block that is relaxed), what lies behind it is frozen.
 """
 
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from archrepair_jax.errors import one_of, within
-from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.search.cell import Alphas, RelaxedBlock, beside, mixing_weights, uniform_alphas
+from archrepair_jax.models.network import Variables
+from archrepair_jax.search.cell import Alphas, mixing_weights
+from archrepair_jax.search.relaxation import Relaxation
 from archrepair_jax.training.batches import Batch, Pool, draw_batch, repair_loss
 from archrepair_jax.training.descent import TuningSettings, make_optimizer
 from archrepair_jax.training.ledger import value_and_grad
@@ -57,7 +57,7 @@ class SearchSettings:
 
 
 class SearchState(struct.PyTreeNode):
-    """What the search changes: weights and statistics of the relaxed block, alphas, and two optimizers' states."""
+    """What the search changes: weights and statistics of what is relaxed, alphas, and two optimizers' states."""
 
     step: Int[Array, ""]
     weights: Any
@@ -77,47 +77,34 @@ class SearchData(struct.PyTreeNode):
 
 
 class Search:
-    """The relaxed block of one network, and the steps that learn it.
+    """What is relaxed in a network, and the steps that learn it.
 
     Args:
-        network: the original.
-        block: the name of the block that is relaxed.
-        relaxed: its relaxation.
+        relaxation: of the network.
         settings, tuning: how alphas and weights learn.
     """
 
-    def __init__(
-        self, network: Network, block: str, relaxed: RelaxedBlock, settings: SearchSettings, tuning: TuningSettings
-    ):
-        self.network, self.after, self.relaxed = network, network.index(block) + 1, relaxed
-        self.order, self.tuning = settings.order, tuning
-        projections = settings.projection_steps * len(relaxed.space.edges)
+    def __init__(self, relaxation: Relaxation, settings: SearchSettings, tuning: TuningSettings):
+        self.relaxation, self.order, self.tuning = relaxation, settings.order, tuning
+        projections = settings.projection_steps * relaxation.decisions
         self.weight_optimizer = make_optimizer(tuning, settings.warmup_steps + settings.steps + projections)
         self.alpha_optimizer = optax.adamw(
             settings.alpha_learning_rate, b1=0.5, b2=0.999, weight_decay=settings.alpha_weight_decay
         )
 
-    def start(self, original: Variables, x: Float[Array, "1 ..."], key: PRNGKeyArray) -> SearchState:
-        """The state before the first step: the original's variables, silent new operations, equal alphas.
-
-        ``original`` are the variables of the block itself, ``x`` is an input of it.
-        """
-        alphas = uniform_alphas(self.relaxed.space)
-        mixture = mixing_weights(alphas, jax.tree.map(jnp.ones_like, alphas))
-        created = jax.jit(self.relaxed.init, static_argnums=2)(key, x, False, mixture)
-        own = beside(created, original)
+    def start(self, own: Variables) -> SearchState:
+        """The state before the first step: equal alphas, and the variables of what is relaxed."""
+        alphas = self.relaxation.alphas()
         optimizers = self.weight_optimizer.init(own["params"]), self.alpha_optimizer.init(alphas)
         return SearchState(jnp.int32(0), own["params"], own["batch_stats"], alphas, *optimizers)
 
     def loss(
         self, weights: Any, alphas: Alphas, statistics: Any, data: SearchData, batch: Batch
     ) -> tuple[Float[Array, ""], Any]:
-        """The repair loss of this device's share of a batch, and the block's updated statistics."""
-        own = {"params": weights, "batch_stats": statistics}
-        mixture = mixing_weights(alphas, data.masks)
-        y, updated = self.relaxed.apply(own, batch.inputs, True, mixture, mutable=["batch_stats"])
-        logits, _ = self.network.span(data.variables, y, self.after, len(self.network.blocks))
-        return repair_loss(logits, batch, self.tuning.preserve), {**statistics, **updated["batch_stats"]}
+        """The repair loss of this device's share of a batch, and the updated statistics of what is relaxed."""
+        own, mixture = {"params": weights, "batch_stats": statistics}, mixing_weights(alphas, data.masks)
+        logits, updated = self.relaxation.logits(own, mixture, data.variables, batch.inputs)
+        return repair_loss(logits, batch, self.tuning.preserve), {**statistics, **updated}
 
     def draw(self, pool: Pool, step: Int[Array, ""]) -> Batch:
         return draw_batch(pool, step, self.tuning.batch_size, self.tuning.failing_share)

@@ -28,7 +28,7 @@ from archrepair_jax.training.parallel import mean, replicate
 
 def largest_alpha(search: Search, state: SearchState) -> Genotype:
     """On every edge the candidate with the largest alpha, as DARTS decides."""
-    space = search.relaxed.space
+    space = search.relaxation.space
     return Genotype(space, tuple(space.candidates(e)[int(state.alphas[edge_name(e)].argmax())] for e in space.edges))
 
 
@@ -44,7 +44,7 @@ def by_perturbation(
     Returns:
         The genotype, the state after the last steps, and for each edge the validation loss without each candidate.
     """
-    space, masks, losses = search.relaxed.space, full_masks(search.relaxed.space), {}
+    space, masks, losses = search.relaxation.space, full_masks(search.relaxation.space), {}
     judge = validation_judge(search, data, settings, loop)
     for turn, position in enumerate(jax.random.permutation(key, len(space.edges)).tolist()):
         edge = space.edges[position]

@@ -25,6 +25,7 @@ from archrepair_jax.repair.verdict import at_fraction
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import Genotype, RelaxedBlock, Space, full_masks, make_space, random_genotype
 from archrepair_jax.search.operations import ORIGINAL
+from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.batches import draw_batch
 from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
@@ -167,8 +168,10 @@ def test_multiply_adds_are_what_the_compiler_says(kind):
         step, state, data = statistics.step, statistics.start, (block_variables(fresh, "layer2"), examples)
     else:
         relaxed = RelaxedBlock(dict(network.blocks)["layer2"], space)
-        search = Search(network, "layer2", relaxed, SearchSettings(order=2 if kind == "second order" else 1), tuning)
-        state = search.start(block_variables(variables, "layer2"), inputs[:1], jax.random.key(0))
+        relaxation = InPlace(network, "layer2", relaxed)
+        search = Search(relaxation, SearchSettings(order=2 if kind == "second order" else 1), tuning)
+        own = block_variables(variables, "layer2")
+        state = search.start(relaxation.start(own, inputs[:1], jax.random.key(0)))
         others = examples.replace(key=jax.random.key(9))  # what is computed of equal batches, a compiler computes once
         data = SearchData(variables, full_masks(space), examples, others)
         step = search.weight_step if kind == "weight_step" else search.bilevel_step

@@ -44,8 +44,8 @@ def vectors():
 def in_double(kind, optimizer: str, order: int):
     """A search in float64: its silent start, a state in the midst of learning, and its data."""
     template, start, data = kind
-    tuning, block = dataclasses.replace(TUNING, optimizer=optimizer), template.network.names[template.after - 1]
-    search = Search(template.network, block, template.relaxed, SearchSettings(order=order), tuning)
+    tuning = dataclasses.replace(TUNING, optimizer=optimizer)
+    search = Search(template.relaxation, SearchSettings(order=order), tuning)
     start, data = map_floats(lambda leaf: leaf.astype(jnp.float64), (start, data))
     start = start.replace(weight_optimizer=search.weight_optimizer.init(start.weights))
     learning = start.replace(

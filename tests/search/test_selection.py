@@ -28,6 +28,7 @@ from archrepair_jax.search.cell import (
     uniform_alphas,
 )
 from archrepair_jax.search.operations import ORIGINAL
+from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.search.selection import by_perturbation, inherit, largest_alpha, silenced
 from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.training.loop import Loop
@@ -41,7 +42,7 @@ def undecided():
     """A search over ``SPACE`` that has learned nothing: equal alphas, no weights and no examples."""
     network = tiny_networks.residual_network()
     relaxed = RelaxedBlock(dict(network.blocks)["stage1_block1"], SPACE)
-    search = Search(network, "stage1_block1", relaxed, SearchSettings(), TuningSettings())
+    search = Search(InPlace(network, "stage1_block1", relaxed), SearchSettings(), TuningSettings())
     state = SearchState(jnp.int32(0), {}, {}, uniform_alphas(SPACE), (), ())
     return search, state, SearchData({"params": {}, "batch_stats": {}}, full_masks(SPACE), None, None)
 
@@ -96,14 +97,14 @@ def test_a_real_search_keeps_the_branch_that_the_network_needs():
     )
     settings = SearchSettings(projection_steps=1, selection_examples=32)
     genotype, state, losses = by_perturbation(search, start, data, settings, jax.random.key(0), Loop(ONE))
-    assert dict(genotype)[search.relaxed.space.direct] == ORIGINAL
+    assert dict(genotype)[search.relaxation.space.direct] == ORIGINAL
     without = losses["0->2"]
     assert without[0] > max(without[1:]) + 0.1
     assert int(state.step) == 3
     # what was taken out of the first edge has learned nothing since
     first, *_ = losses
     edge = tuple(map(int, first.split("->")))
-    out = set(search.relaxed.space.candidates(edge)) - {dict(genotype)[edge]}
+    out = set(search.relaxation.space.candidates(edge)) - {dict(genotype)[edge]}
     assert out
     for name in out:
         before, after = (weights[candidate_name(edge, name)] for weights in (start.weights, state.weights))

@@ -117,8 +117,8 @@ def test_a_tuning_step_gives_the_same_on_all_devices(tuning):
 @pytest.mark.slow
 def test_recalibration_gives_the_same_on_all_devices(search, monkeypatch):
     steps, _, data = search
-    edit = Replaced("stage3_block1", random_genotype(steps.relaxed.space, jax.random.key(0)))
-    network, seen = edit.apply(steps.network), []
+    edit = Replaced("stage3_block1", random_genotype(steps.relaxation.space, jax.random.key(0)))
+    network, seen = edit.apply(steps.relaxation.network), []
     call = Loop.call
     monkeypatch.setattr(Loop, "call", lambda *arguments: seen.append(call(*arguments)) or seen[-1])
     settings, variables = (
