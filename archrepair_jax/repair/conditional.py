@@ -25,7 +25,8 @@ from archrepair_jax.repair.problem import EVALUATION_BATCH, Problem, Repair, poo
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.conditional import ConditionalFilters, Filters
 from archrepair_jax.search.filters import GATED, measured, reference
-from archrepair_jax.training.batches import scaled
+from archrepair_jax.training.batches import Pool, scaled
+from archrepair_jax.training.descent import Rates, TuningSettings
 from archrepair_jax.training.ledger import FORWARD
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import Devices, ParallelMap
@@ -60,6 +61,10 @@ class ConditionalSettings:
         one_of("beside", [self.beside], BESIDE)
         self.genotype(4)  # refuses what there is not
 
+    def tuning(self, settings: RepairSettings) -> TuningSettings:
+        """The descent that all methods share, at the inserted block's rate."""
+        return dataclasses.replace(settings.tuning, learning_rate=self.learning_rate)
+
     def genotype(self, rank: int) -> Filters:
         """For inputs [B, H, W, C] of rank 4 or [B, D] of rank 2."""
         return Filters(self.operations or DEFAULT[rank], self.hidden)
@@ -71,7 +76,8 @@ def conditional(
     """Measures the reference, then descends on the inserted block with what is left of the budget."""
     before = position(problem.network, settings.block)
     edit = Inserted(before, own.genotype(rank(problem.network, before)))
-    return tune_inserted(problem, edit, starting(problem, edit, named(key, "weights"), loop), settings, own, loop)
+    start = starting(problem, edit, named(key, "weights"), loop)
+    return tune_inserted(problem, edit, start, settings, own, loop)
 
 
 def starting(problem: Problem, edit: Inserted, key: jax.Array, loop: Loop) -> Variables:
@@ -94,22 +100,23 @@ def tune_inserted(
     settings: RepairSettings,
     own: ConditionalSettings,
     loop: Loop,
+    begin: Variables | None = None,
 ) -> Repair:
-    """Descends on the inserted block, and on what learns beside it, with what is left of the budget."""
-    network, learning = edit.apply(problem.network), beside(problem.network, edit.before, own.beside)
-    rates = {edit.name: 1.0} | dict.fromkeys(learning, own.beside_rate / own.learning_rate)
-    train = pool(problem, "train", min({edit.before, *learning}, key=problem.network.index), loop)
-    tuning = dataclasses.replace(settings.tuning, learning_rate=own.learning_rate)
-    before = pool(problem, "train", edit.before, loop)
-    shown, gates = before.inputs[some_of_each_view(problem)], gating(edit.genotype, loop.devices)
+    """Descends on the inserted block, and on what learns beside it, with what is left of the budget.
+
+    ``start`` is where the original is, ``begin`` where the descent begins, if not there.
+    """
+    before, gates = pool(problem, "train", edit.before, loop), gating(edit.genotype, loop.devices)
+    shown = before.inputs[problem.train.some_of_each_view(MEASURED)]
     with loop.ledger.set_aside(gates.price(block_variables(start, edit.name), shown)):
-        variables = descend(network, start, rates, train, tuning, loop, train=False)
+        network, rates, examples, tuning = descent(problem, edit, settings, own, loop)
+        variables = descend(network, begin or start, rates, examples, tuning, loop, train=False)
     trained, views = block_variables(variables, edit.name), problem.train.views
-    means = loop.map("gates", gates, trained, shown).reshape(len(views), -1, len(edit.genotype.gated)).mean(1)
+    means = loop.map("gates", gates, trained, shown).reshape(len(views), len(shown) // len(views), -1).mean(1)
     trace = {
         "before": edit.before,
         "filters": list(edit.genotype.operations),
-        "hidden": own.hidden,
+        "hidden": edit.genotype.hidden,
         "beside": own.beside,
         "added_parameters": sum(leaf.size for leaf in jax.tree.leaves(trained["params"])),
         "gates": {
@@ -118,6 +125,16 @@ def tune_inserted(
         },
     }
     return Repair((edit,), variables, start, trace)
+
+
+def descent(
+    problem: Problem, edit: Inserted, settings: RepairSettings, own: ConditionalSettings, loop: Loop
+) -> tuple[Network, Rates, Pool, TuningSettings]:
+    """The edited network, what of it learns, from which examples, and how."""
+    learning = beside(problem.network, edit.before, own.beside)
+    rates = {edit.name: 1.0} | dict.fromkeys(learning, own.beside_rate / own.learning_rate)
+    examples = pool(problem, "train", min({edit.before, *learning}, key=problem.network.index), loop)
+    return edit.apply(problem.network), rates, examples, own.tuning(settings)
 
 
 def rank(network: Network, block: str) -> int:
@@ -156,12 +173,6 @@ def passing(problem: Problem) -> np.ndarray:
     return np.flatnonzero(clean if clean.any() else ~clean)[:MEASURED]
 
 
-def some_of_each_view(problem: Problem) -> np.ndarray:
-    """As many examples of every view, ``MEASURED`` at most in all but one of each at least."""
-    views, images = problem.train.correct.shape
-    return (np.arange(views)[:, None] * images + np.arange(min(images, max(1, MEASURED // views)))).reshape(-1)
-
-
 @functools.lru_cache(maxsize=4)
 def measuring(devices: Devices) -> ParallelMap:
     return ParallelMap(lambda _, x: measured(scaled(x)), devices, EVALUATION_BATCH)
@@ -182,11 +193,15 @@ def check(plan: Plan) -> None:
     """Raises InputError for candidates that do not fit what enters the block."""
     check_batches(plan)
     before = position(plan.network, plan.repair.block)
-    edit = Inserted(before, plan.own.genotype(rank(plan.network, before)))
+    check_fit(plan.network, Inserted(before, plan.own.genotype(rank(plan.network, before))))
+
+
+def check_fit(network: Network, edit: Inserted) -> None:
+    """Raises InputError for candidates that do not fit what enters the block."""
     try:
-        jax.eval_shape(edit.apply(plan.network).init, jax.random.key(0))
+        jax.eval_shape(edit.apply(network).init, jax.random.key(0))
     except InputError as error:
-        raise InputError(f"methods.conditional.operations, before {before}: {error}") from error
+        raise InputError(f"operations before {edit.before}: {error}") from error
 
 
 def least(plan: Plan) -> int:

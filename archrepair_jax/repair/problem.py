@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32, PRNGKeyArray, UInt8
+from jaxtyping import Bool, Float, Int, Int32, PRNGKeyArray, UInt8
 
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.edits import Edit
@@ -47,6 +47,11 @@ class Examples:
     def correct(self) -> Bool[np.ndarray, "V N"]:
         """The same by view, without the images beside."""
         return self.right[: len(self.labels) - self.beside].reshape(len(self.views), -1)
+
+    def some_of_each_view(self, most: int) -> Int[np.ndarray, "R"]:
+        """Rows of the first images in all views: ``most`` at most, but one of each view at least."""
+        views, images = self.correct.shape
+        return (np.arange(views)[:, None] * images + np.arange(min(images, max(1, most // views)))).reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -87,6 +87,12 @@ class InFront:
         own = {position: jnp.zeros(len(genotype.operations)) for position, genotype in self.genotypes}
         return {POSITIONS: jnp.zeros(len(self.genotypes)), **own}
 
+    @property
+    def candidates(self) -> dict[str, list[str]]:
+        """What each of the alphas weighs."""
+        own = {position: list(genotype.operations) for position, genotype in self.genotypes}
+        return {POSITIONS: list(own), **own}
+
     def weights(self, mixture: Alphas) -> Alphas:
         """How much each position's candidates count in all."""
         return {

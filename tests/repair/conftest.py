@@ -1,4 +1,6 @@
-"""One small problem for all tests of repair methods."""
+"""Small problems for all tests of repair methods: of vectors, and of images."""
+
+import functools
 
 import jax
 import numpy as np
@@ -25,3 +27,21 @@ def problem() -> Problem:
 
     parts = {"train": examples(32, 0), "validation": examples(20, 1), "guard": examples(20, 2)}
     return Problem(network, variables, "layer2", parts.__getitem__, jax.random.key(0))
+
+
+@pytest.fixture(scope="session")
+def images() -> Problem:
+    """Images that the network is right about by definition, and copies of low contrast, which it mostly is not."""
+    network = tiny_networks.plain_network()
+    variables = tiny_networks.random_variables(network)
+
+    @functools.cache
+    def look(part: str) -> Examples:
+        images, _ = tiny_networks.random_examples(network, 48, len(part))
+        labels = np.asarray(network.apply(variables, images / np.float32(255))).argmax(-1).astype(np.int32)
+        labels[0] = (labels[0] + 1) % network.num_classes
+        images = np.concatenate([images, (images * 0.15).astype(np.uint8)])
+        scores = np.asarray(network.apply(variables, images / np.float32(255)))
+        return Examples(images, np.tile(labels, 2), scores, (CLEAN, View("contrast", 5)))
+
+    return Problem(network, variables, "block1", look, jax.random.key(0))
