@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from archrepair_jax.errors import InputError, within
@@ -87,11 +87,13 @@ def relative_norms(problem: Problem, tuning: TuningSettings, batches: int, loop:
     start = GradientState(jnp.int32(0), jax.tree.map(jnp.zeros_like, params))
     data = problem.variables, pool(problem, "train", problem.network.names[0], loop)
     state, _ = loop.run("gradients", gradient_step(problem.network, tuning), start, data, steps=batches)
-    gradients, weights = (
-        {name: float(optax.tree.norm(own)) for name, own in tree.items()} for tree in (state.total, params)
-    )
+    gradients, weights = ({name: norm(own) for name, own in tree.items()} for tree in (state.total, params))
     names = [name for name in problem.network.names if name in params]
     return over_largest({name: gradients[name] / weights[name] if weights[name] else 0.0 for name in names})
+
+
+def norm(tree: Any) -> float:
+    return float(jnp.linalg.norm(ravel_pytree(tree)[0]))
 
 
 def gradient_step(network: Network, tuning: TuningSettings) -> Callable:

@@ -105,6 +105,7 @@ def test_a_group_that_there_is_not_is_refused(problem):
         METHODS["fine_tune_group"].check(plan(problem.network, "fine_tune_group", GroupTuningSettings(0.0, "stage7")))
 
 
+@pytest.mark.slow
 def test_a_rate_of_its_own_replaces_that_of_all_and_zero_does_not(problem):
     def head(rate: float) -> np.ndarray:
         repair, _ = repaired(problem, "fine_tune_last", RateSettings(rate))
@@ -117,6 +118,7 @@ def test_a_rate_of_its_own_replaces_that_of_all_and_zero_does_not(problem):
     assert moved[0] > 10 * moved[1] > 0
 
 
+@pytest.mark.slow
 def test_relative_norms_are_those_of_the_loss_at_the_original_weights(problem):
     network, variables = problem.network, problem.variables
     loop = Loop(ONE, ledger=Ledger(200))
@@ -139,6 +141,7 @@ def test_relative_norms_are_those_of_the_loss_at_the_original_weights(problem):
         assert factor == pytest.approx(ratios[name] / max(ratios.values()), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_eight_devices_measure_what_one_does(problem):
     one, eight = (
         relative_norms(problem, SETTINGS.tuning, 2, Loop(devices, ledger=Ledger())) for devices in (ONE, EIGHT)
@@ -148,13 +151,15 @@ def test_eight_devices_measure_what_one_does(problem):
 
 def test_a_block_of_zeros_stays_and_the_others_learn(problem):
     """Its relative norm is no number."""
-    head = jax.tree.map(np.zeros_like, problem.variables["params"]["head"])
-    variables = problem.variables | {"params": problem.variables["params"] | {"head": head}}
+    block = "stage1_block1"
+    zeros = jax.tree.map(np.zeros_like, problem.variables["params"][block])
+    variables = problem.variables | {"params": problem.variables["params"] | {block: zeros}}
     repair, _ = repaired(make_problem(problem.network, variables, "stem"), "auto_rgn")
-    assert repair.trace["factors"]["head"] == 0
-    assert "head" not in changed(variables, repair.variables)
+    assert repair.trace["factors"][block] == 0
+    assert changed(variables, repair.variables) == variables["params"].keys() - {block}
 
 
+@pytest.mark.slow
 def test_what_is_not_suspicious_or_not_ranked_stays(problem):
     repair, _ = repaired(problem, "spectrum_rgn")
     assert changed(problem.variables, repair.variables) == {"stem", "stage1_block1"}
@@ -176,6 +181,7 @@ def test_without_a_ranking_the_spectrum_is_refused(problem):
             repaired(dataclasses.replace(problem, suspiciousness=scores), "spectrum_rgn")
 
 
+@pytest.mark.slow
 def test_the_average_is_the_mixture_that_validation_likes_best(problem):
     own = WeightAverageSettings(3e-2, (0.25, 0.5, 1.0))
     repair, ledger = repaired(problem, "weight_average", own, budget=400)
@@ -249,13 +255,15 @@ def test_a_network_without_statistics_is_refused():
     METHODS["batch_statistics"].check(plan(tiny_networks.plain_network(), "batch_statistics", block="block1"))
 
 
+@pytest.mark.slow
 def test_a_convolution_in_front_learns_alone(problem):
     repair, ledger = repaired(problem, "inserted_convolution")
     (edit,) = repair.edits
     assert edit.genotype.operations == ("residual_conv",) and changed(problem.variables, repair.variables) == set()
     network, images = apply(problem.network, repair.edits), problem.guard.images
-    np.testing.assert_array_equal(logits(network, repair.start, images, ONE), problem.guard.logits)
-    assert np.abs(logits(network, repair.variables, images, ONE) - problem.guard.logits).max() > 1e-2
+    before = logits(problem.network, problem.variables, images, ONE)
+    np.testing.assert_array_equal(logits(network, repair.start, images, ONE), before)
+    assert np.abs(logits(network, repair.variables, images, ONE) - before).max() > 1e-2
     assert 3 * (SETTINGS.budget - 16) < ledger.spent.passes
     (said,) = METHODS["inserted_convolution"].story(repair.trace)
     assert said.endswith(f"{1 * 9 * 12 + 12 + 12 * 9 + 1} added parameters")
