@@ -121,7 +121,7 @@ def over_largest(values: Mapping[str, float]) -> dict[str, float]:
 def tune_at(problem: Problem, factors: Mapping[str, float], tuning: TuningSettings, loop: Loop) -> Repair:
     """Descends from the images on, a step costing what one of the whole network does. Raises InputError if all are 0.
 
-    The factors are not rounded: as many schedules as blocks compile as fast as one.
+    The factors are not rounded: as many schedules as blocks compile about as fast as one.
     """
     if not any(factors.values()):
         raise InputError("no block has both a gradient and a suspiciousness, so none would learn: take another method")
