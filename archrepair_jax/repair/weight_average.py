@@ -64,12 +64,11 @@ def least(plan: Plan) -> int:
 
 
 def story(trace: Mapping[str, Any]) -> list[str]:
-    accuracies = {each["fraction"]: each["accuracy"] for each in trace["validation"]}
-    best, last = trace["fraction"], max(accuracies)
-    told = f"{100 * accuracies[best]:.1f} % of the validation examples are right there"
+    right = {each["fraction"]: f"{100 * each['accuracy']:.1f} %" for each in trace["validation"]}
+    best, last = trace["fraction"], max(right)
     return [
-        f"{best:.0%} of the way to the tuned weights was taken: {told}, {100 * accuracies[last]:.1f} % at {last:.0%}, "
-        f"{100 * accuracies[0.0]:.1f} % at the original"
+        f"{100 * best:.0f} % of the way to the tuned weights was taken: {right[best]} of the validation examples are right "
+        f"there, {right[last]} at {100 * last:.0f} %, {right[0.0]} at the original"
     ]
 
 

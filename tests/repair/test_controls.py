@@ -197,7 +197,7 @@ def test_the_average_is_the_mixture_that_validation_likes_best(problem):
     expected = at_fraction(dataclasses.replace(whole, start=problem.variables), best)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.02), repair.variables, expected)
     (said,) = METHODS["weight_average"].story(repair.trace)
-    assert said.startswith(f"{best:.0%} of the way to the tuned weights was taken: ")
+    assert said.startswith(f"{100 * best:.0f} % of the way to the tuned weights was taken: ")
     assert 3 * (400 - 16) < ledger.spent.passes
 
 
