@@ -67,8 +67,8 @@ def story(trace: Mapping[str, Any]) -> list[str]:
     right = {each["fraction"]: f"{100 * each['accuracy']:.1f} %" for each in trace["validation"]}
     best, last = trace["fraction"], max(right)
     return [
-        f"{100 * best:.0f} % of the way to the tuned weights was taken: {right[best]} of the validation examples are right "
-        f"there, {right[last]} at {100 * last:.0f} %, {right[0.0]} at the original"
+        f"{100 * best:.0f} % of the way to the tuned weights was taken: {right[best]} of the validation examples are "
+        f"right there, {right[last]} at {100 * last:.0f} %, {right[0.0]} at the original"
     ]
 
 
