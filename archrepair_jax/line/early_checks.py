@@ -41,11 +41,12 @@ def check_network(settings: Settings, network: Network) -> None:
 def check_methods(settings: Settings, network: Network, devices: Devices, rows: Mapping[str, int]) -> None:
     """Raises InputError for what a method of this run cannot work with, and for a budget below the least it costs."""
     repair, excluded = settings.repair, {network.names[0], *settings.localization.exclude}
+    localized = "localize" in settings.stages
     block = repair.block or next((name for name in network.names if name not in excluded), network.names[-1])
     guard = FORWARD * len(repair.guard.fractions) * rows["guard"]
     for name in settings.roles:
         method = METHODS[name]
-        plan = Plan(repair, settings.methods[name], network, block, devices, rows)
+        plan = Plan(repair, settings.methods[name], network, block, devices, rows, localized)
         method.check(plan)
         least = Cost(method.least(plan) + guard).sample_gradients
         if repair.budget < least:

@@ -120,6 +120,11 @@ def rows(settings: Settings, dataset: Dataset) -> dict[str, int]:
     return {"train": train, "validation": views * (held_out - guard), "guard": views * guard}
 
 
+def by_block(units: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The score of each block's most suspicious unit."""
+    return {unit["block"]: unit["score"] for unit in sorted(units, key=lambda unit: unit["score"])}
+
+
 @dataclasses.dataclass
 class Images:
     """One run, as the line wants it (``stages.Task``)."""
@@ -176,7 +181,8 @@ class Images:
         if not settings.roles:
             return None
         block = settings.repair.block or self.diagnosis["localization"]["suspect"]
-        return Problem(network, variables, block, examples, self.key("order"))
+        suspiciousness = by_block(self.diagnosis.get("localization", {"blocks": []})["blocks"])
+        return Problem(network, variables, block, examples, self.key("order"), suspiciousness)
 
     def count(self, examples: Callable[[str], Examples]) -> dict[str, Any]:
         failing, images, views = {}, {}, self.settings.failures.views

@@ -1,6 +1,15 @@
 """Repair methods: each is described in its own file, and one line here lists it."""
 
-from archrepair_jax.repair import architecture, conditional, conditional_search, fine_tuning, regions
+from archrepair_jax.repair import (
+    architecture,
+    batch_statistics,
+    conditional,
+    conditional_search,
+    fine_tuning,
+    regions,
+    relative_gradients,
+    weight_average,
+)
 from archrepair_jax.repair.imitation import methods as imitation
 from archrepair_jax.repair.method import Method
 
@@ -11,8 +20,15 @@ METHODS: dict[str, Method] = {
         conditional.CONDITIONAL,
         conditional_search.SEARCH,
         conditional_search.RANDOM,
+        conditional.INSERTED,
         fine_tuning.BLOCK,
+        fine_tuning.LAST,
+        fine_tuning.GROUP,
         fine_tuning.NETWORK,
+        relative_gradients.AUTO,
+        relative_gradients.SPECTRUM,
+        weight_average.AVERAGE,
+        batch_statistics.STATISTICS,
         architecture.RANDOM,
         imitation.TUNING,
         imitation.RETRAINING,

@@ -23,7 +23,7 @@ from archrepair_jax.repair.fine_tuning import descend
 from archrepair_jax.repair.method import Method, Plan, check_batches, prefix_passes, step_passes
 from archrepair_jax.repair.problem import EVALUATION_BATCH, Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
-from archrepair_jax.search.conditional import ConditionalFilters, Filters
+from archrepair_jax.search.conditional import RESIDUAL, ConditionalFilters, Filters
 from archrepair_jax.search.filters import GATED, measured, reference
 from archrepair_jax.training.batches import Pool, scaled
 from archrepair_jax.training.descent import Rates, TuningSettings
@@ -236,3 +236,37 @@ TRACE = {
     },
 }
 CONDITIONAL = Method("conditional", "network", conditional, ConditionalSettings, check, least, story, TRACE)
+
+
+@dataclasses.dataclass(frozen=True)
+class InsertedSettings:
+    """Of the control whose block does not look at its input: its ``learning_rate`` alone."""
+
+    learning_rate: float = 1e-2
+
+    def __post_init__(self):
+        within("learning_rate", self.learning_rate, 1e-9)
+
+    @property
+    def block(self) -> ConditionalSettings:
+        return ConditionalSettings((RESIDUAL,), 0, self.learning_rate)
+
+
+def check_inserted(plan: Plan) -> None:
+    """Raises InputError where there are no maps to convolve."""
+    check_batches(plan)
+    before = position(plan.network, plan.repair.block)
+    if rank(plan.network, before) != 4:
+        raise InputError(f"inserted_convolution needs maps, and vectors enter {before}: name another in repair.block")
+
+
+INSERTED = Method(
+    "inserted_convolution",
+    "network",
+    lambda problem, settings, own, key, loop: conditional(problem, settings, own.block, key, loop),
+    InsertedSettings,
+    check_inserted,
+    least,
+    lambda trace: [f"the rest is frozen; {trace['added_parameters']:,} added parameters"],
+    TRACE,
+)

@@ -30,6 +30,7 @@ class Plan:
         block: that will be repaired or, before that is known, the first that may be blamed.
         devices: on which the steps will run.
         rows: how many ``train``, ``validation`` and ``guard`` examples there are, all views together.
+        localized: whether the blocks will be ranked.
     """
 
     repair: RepairSettings
@@ -38,6 +39,7 @@ class Plan:
     block: str
     devices: Devices
     rows: Mapping[str, int]
+    localized: bool = True
 
 
 def prefix_passes(plan: Plan, *parts: str) -> int:
@@ -61,7 +63,7 @@ class Method:
 
     Attributes:
         name: under which configs and reports know it.
-        scope: what it changes: the suspect ``block``, the ``network`` (weights all over it, or what enters it), or a
+        scope: what it changes: the suspect ``block``, the ``network`` (weights elsewhere too, or what enters it), or a
             network's decisions in a ``region``.
         run: ``run(problem, settings, own, key, loop) -> Repair``, within the loop's ledger.
         settings: the type of its own settings, a frozen dataclass that checks itself; the config's section

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Problem:
         block: the name of the suspect.
         examples: those of a part, ``train``, ``validation`` or ``guard``.
         key: decides the order in which steps visit the examples, the same for every method.
+        suspiciousness: of the blocks that were ranked; empty where there was no localization.
         pools: what ``pool`` has made of them so far.
     """
 
@@ -73,6 +74,7 @@ class Problem:
     block: str
     examples: Callable[[str], Examples]
     key: PRNGKeyArray
+    suspiciousness: Mapping[str, float] = dataclasses.field(default_factory=dict)
     pools: dict[tuple[str, str], Pool] = dataclasses.field(default_factory=dict, repr=False)
 
     @property

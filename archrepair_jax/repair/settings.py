@@ -24,6 +24,14 @@ class SpaceSettings:
         one_of("operations", self.operations, SPATIAL | VECTOR)
 
 
+def check_fractions(fractions: tuple[float, ...]) -> None:
+    """Raises InputError unless there are fractions of the way from the original (0) to a repair (1)."""
+    if not fractions:
+        raise InputError("fractions is empty, so that no repair could be accepted: take (1.0,) or more")
+    for fraction in fractions:
+        within("fractions", fraction, 0.01, 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class GuardSettings:
     """When a repair is accepted, on examples that nothing has learned from.
@@ -37,10 +45,7 @@ class GuardSettings:
     clean_drop: float = 0.02
 
     def __post_init__(self):
-        if not self.fractions:
-            raise InputError("fractions is empty, so that no repair could be accepted: take (1.0,) or more")
-        for fraction in self.fractions:
-            within("fractions", fraction, 0.01, 1)
+        check_fractions(self.fractions)
         within("clean_drop", self.clean_drop, 0, 1)
 
 

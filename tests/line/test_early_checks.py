@@ -62,3 +62,24 @@ def test_a_budget_holds_the_least_that_a_method_and_its_guard_cost():
     check(**{"repair.budget": least})
     with pytest.raises(InputError, match="is too small"):
         check(**{"repair.budget": least - 1})
+
+
+def test_a_spectrum_needs_a_ranking_even_where_the_block_is_named():
+    named = {"controls": ("spectrum_rgn",), "repair.block": "layer2"}
+    check(**named)
+    with pytest.raises(InputError, match="spectrum_rgn needs the blocks ranked: add localize to stages"):
+        check(**named | {"stages": ("repair", "controls")})
+
+
+def test_statistics_are_of_networks_that_have_some():
+    alone = {"repair.method": "batch_statistics", "controls": (), "localization.exclude": ()}
+    check(**alone | {"model.name": "convnet"})
+    with pytest.raises(InputError, match="batch_statistics finds no batch statistics in this network"):
+        check(**alone)
+
+
+def test_a_group_is_known_by_its_blocks():
+    group = {"controls": ("fine_tune_group",), "methods.fine_tune_group.group": "layer1+layer2"}
+    check(**group)
+    with pytest.raises(InputError, match="the group 'layer1\\+layer9' cannot hold 'layer9': name neighbours"):
+        check(**group | {"methods.fine_tune_group.group": "layer1+layer9"})

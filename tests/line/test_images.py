@@ -298,6 +298,23 @@ def test_one_control_more_computes_that_arm_alone(program, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
+def test_rates_by_suspiciousness_take_what_was_localized(program, tmp_path, monkeypatch):
+    shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
+    assert again(monkeypatch, tmp_path, "--config.controls=('auto_rgn','spectrum_rgn','weight_average')") == 0
+    traces = {name: arm["trace"] for name, arm in arms(tmp_path).items()}
+    ranked, measured = traces["spectrum_rgn"]["factors"], traces["auto_rgn"]["factors"]
+    assert ranked == {"layer1": 0, "layer2": measured["layer2"], "head": 0}  # layer1 is excluded, the head not ranked
+    text = (tmp_path / "report.md").read_text()
+    for words in ("learning rates, the largest first: ", "of the way to the tuned weights was taken: "):
+        assert words in text
+
+
+def test_the_most_suspicious_unit_speaks_for_its_block():
+    units = [{"block": block, "score": score} for block, score in (("a", 0.3), ("b", 0.2), ("a", 0.1), ("b", 0.4))]
+    assert images.by_block(units) == {"a": 0.3, "b": 0.4}
+
+
+@pytest.mark.slow
 def test_clean_failures_alone_are_a_use(tmp_path, monkeypatch, capsys):
     kinds = ["--config.failures.kinds=()", "--config.evaluation.kinds=()", "--config.training.steps=20"]
     assert again(monkeypatch, tmp_path, *kinds) == 0

@@ -13,9 +13,8 @@ from archrepair_jax.models.formats.weights import load_variables, save_variables
 from archrepair_jax.models.network import Network
 from archrepair_jax.models.wrap import wrap, wrap_row
 from archrepair_jax.repair.edits import apply
-from archrepair_jax.repair.fine_tuning import fine_tune_block
+from archrepair_jax.repair.fine_tuning import RateSettings, fine_tune_block
 from archrepair_jax.repair.imitation.tuning import fold
-from archrepair_jax.repair.method import NoSettings
 from archrepair_jax.repair.problem import Examples, Problem
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.cell import make_space
@@ -166,7 +165,7 @@ def test_a_wrapped_network_is_fine_tuned(wrapped):
     problem = Problem(network, variables, "model", lambda part: seen, jax.random.key(1))
     settings = RepairSettings(budget=16 * 40, tuning=TuningSettings(batch_size=16, learning_rate=1e-2, preserve=0.0))
     loop = Loop(choose_devices(1), ledger=Ledger(settings.budget))
-    repair = fine_tune_block(problem, settings, NoSettings(), jax.random.key(2), loop)
+    repair = fine_tune_block(problem, settings, RateSettings(), jax.random.key(2), loop)
 
     def loss(variables):
         logits = network.apply(variables, seen.images / np.float32(255))

@@ -26,7 +26,8 @@ def problem() -> Problem:
         return Examples(images, np.tile(labels, 2), logits, (CLEAN, View("gaussian_noise", 3)))
 
     parts = {"train": examples(32, 0), "validation": examples(20, 1), "guard": examples(20, 2)}
-    return Problem(network, variables, "layer2", parts.__getitem__, jax.random.key(0))
+    suspiciousness = {"layer2": 0.4, "layer1": -0.1}
+    return Problem(network, variables, "layer2", parts.__getitem__, jax.random.key(0), suspiciousness)
 
 
 @pytest.fixture(scope="session")

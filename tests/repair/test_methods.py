@@ -7,6 +7,7 @@ import json
 
 import chex
 import jax
+import jsonschema
 import numpy as np
 import pytest
 import tiny_networks
@@ -44,7 +45,8 @@ SETTINGS = RepairSettings(
 )
 SEARCH = SearchSettings(warmup_steps=4, steps=5, projection_steps=2, selection_examples=16)
 SWARM = SwarmSettings(particles=4, iterations=9)
-VECTORS = {name: each for name, each in METHODS.items() if each.scope != "region" and name != "conditional"}
+ELSEWHERE = ("conditional", "conditional_search", "random_conditional", "inserted_convolution", "batch_statistics")  # of maps
+VECTORS = {name: each for name, each in METHODS.items() if each.scope != "region" and name not in ELSEWHERE}
 OWN = {name: method.settings() for name, method in VECTORS.items()} | {
     "architecture_search": SEARCH,
     "imitation_tuning": imitation.TuningSettings(chunk=16, swarm=SWARM),
@@ -107,6 +109,13 @@ def test_what_is_booked_is_what_was_done(repairs):
         assert list(steps[method]) == ["tuning"]
     assert spent["fine_tune_network"] == 3 * batch * steps["fine_tune_network"]["tuning"]
     assert spent["fine_tune_block"] == train + 3 * batch * steps["fine_tune_block"]["tuning"]
+    assert spent["fine_tune_last"] == train + 3 * batch * steps["fine_tune_last"]["tuning"]
+    assert spent["fine_tune_group"] == train + 3 * batch * steps["fine_tune_group"]["tuning"]
+    for method in ("auto_rgn", "spectrum_rgn"):
+        assert steps[method].keys() == {"gradients", "tuning"} and steps[method]["gradients"] == OWN[method].batches
+        assert spent[method] == 3 * batch * sum(steps[method].values())
+    mixtures = len(OWN["weight_average"].fractions) * validation
+    assert spent["weight_average"] == 3 * batch * steps["weight_average"]["tuning"] + mixtures
     statistics = SETTINGS.recalibration_batches * batch
     assert spent["random_architecture"] == train + statistics + 3 * batch * steps["random_architecture"]["tuning"]
     assert spent["imitation_retraining"] == train + 3 * batch * steps["imitation_retraining"]["imitation"]
@@ -141,6 +150,13 @@ def test_multiply_adds_are_what_a_count_by_hand_says(problem):
     one = spent("fine_tune_block")
     block = 2 * layers["layer2"] + 2 * layers["head"]  # the frozen head: forward, and for its input
     assert one == pytest.approx(64 * layers["layer1"] + batch * block * seen["tuning"], rel=0.05)
+    measured = spent("auto_rgn")
+    assert measured == pytest.approx(batch * whole * (seen["tuning"] + OWN["auto_rgn"].batches), rel=0.05)
+    averaged, mixtures = spent("weight_average"), 40 * len(OWN["weight_average"].fractions)
+    assert averaged == pytest.approx(batch * whole * seen["tuning"] + mixtures * sum(layers.values()), rel=0.05)
+    head = spent("fine_tune_last")
+    before = layers["layer1"] + layers["layer2"]
+    assert head == pytest.approx(64 * before + batch * 2 * layers["head"] * seen["tuning"], rel=0.05)
     assert spent("imitation_tuning") == 41 * (4 * 9 + 2) * sum(layers.values())
 
 
@@ -195,8 +211,9 @@ def test_every_step_is_traced_once_a_run(repairs):
     steps = {method: collections.Counter(names) for method, (_, _, names, _) in repairs.items()}
     assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 3}
     assert steps["random_architecture"] == {"step": 3}  # the third is of the statistics
-    for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
+    for method in ("fine_tune_block", "fine_tune_group", "fine_tune_network", "weight_average", "imitation_retraining"):
         assert steps[method] == {"step": 2}
+    assert steps["auto_rgn"] == {"step": 3}  # the first is of the gradients
 
 
 def test_a_second_trace_would_be_noticed(problem):
@@ -209,10 +226,14 @@ def test_a_second_trace_would_be_noticed(problem):
 
 def test_a_method_changes_what_it_says(repairs, problem):
     changed = {method: differing(problem, repair) for method, (repair, *_) in repairs.items()}
-    assert changed.pop("fine_tune_network") == changed.pop("imitation_retraining") == {"layer1", "layer2", "head"}
+    for method in ("fine_tune_network", "imitation_retraining", "auto_rgn", "weight_average"):
+        assert changed.pop(method) == {"layer1", "layer2", "head"}
+    assert changed.pop("fine_tune_last") == {"head"}
+    assert changed.pop("fine_tune_group") == {"layer1", "layer2"}
     assert changed.pop("imitation_tuning") == {"layer2", "head"}  # which took in the factors on what feeds them
     assert set(map(frozenset, changed.values())) == {frozenset({"layer2"})}
-    for method in ("fine_tune_block", "fine_tune_network", "imitation_retraining"):
+    assert {"spectrum_rgn", "fine_tune_block"} <= changed.keys()  # the other blocks are not suspicious
+    for method in OWN.keys() - {"architecture_search", "random_architecture", "imitation_tuning"}:
         assert repairs[method][0].edits == ()
 
 
@@ -248,6 +269,13 @@ def test_a_search_tells_what_it_found_in_json(repairs, problem):
     assert first != last
     genotype = repairs["random_architecture"][0].edits[0].genotype
     assert dict(genotype)[genotype.space.direct] == ORIGINAL
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_what_a_method_tells_fits_its_schema(repairs, method):
+    trace, schema = json.loads(json.dumps(repairs[method][0].trace)), METHODS[method].trace
+    jsonschema.validate(trace, {"properties": schema, "additionalProperties": False, "required": list(schema)})
+    assert all(isinstance(line, str) for line in METHODS[method].story(trace))
 
 
 @pytest.mark.slow
