@@ -19,7 +19,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from provenance import head, this_machine
+from archrepair_jax.study.provenance import head, this_machine
 
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.models.formats.nnet import read_nnet

@@ -7,7 +7,7 @@ import argparse
 import json
 import pathlib
 
-from provenance import head
+from archrepair_jax.study.provenance import head
 
 from archrepair_jax.files import write_whole
 from archrepair_jax.reporting.comparison import with_role

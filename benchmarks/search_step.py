@@ -14,7 +14,7 @@ import time
 
 import jax
 import numpy as np
-from provenance import head, this_machine
+from archrepair_jax.study.provenance import head, this_machine
 
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import block_variables
