@@ -48,8 +48,8 @@ def run(
         table, lost = read(study.table), []
         left = missing(jobs, table.rows)
         order = [arm for job in jobs for arm in job.arms.values()]
-        done = len(jobs) - len(left)
-        for done, outcome in enumerate(launch(left, folder, study.processes, stopping), done + 1):
+        outcomes = launch(left, folder, study.processes, stopping)
+        for done, outcome in enumerate(outcomes, len(jobs) - len(left) + 1):
             if outcome.error:
                 lost.append(outcome)
             else:
