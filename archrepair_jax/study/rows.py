@@ -12,7 +12,7 @@ from archrepair_jax.study.table import COLUMNS, MEASURED, Row
 def row(job: Job, method: str, report: Mapping[str, Any] | None, status: str = "", reason: str = "") -> Row:
     """One arm's row; accuracies and rates are shares.
 
-    Without a ``status``, which stands for a method that has failed, the report's verdict is one.
+    A method that has failed comes with a ``status`` and a ``reason``; of the others the report knows the verdict.
     """
     settings = job.settings
     cells = {
@@ -25,18 +25,17 @@ def row(job: Job, method: str, report: Mapping[str, Any] | None, status: str = "
         "method": method,
         "seed": settings.seed,
         "currency": job.currency,
-        "status": status or "nothing to repair",
+        "status": status,
         "cell": job.cell,
         "note": "; ".join(filter(None, (job.note, reason))),
     }
     if report:
-        before = report["arms"][0]
-        found = next((arm for arm in report["arms"] if arm["name"] == method), before)
-        cells |= accuracies(before, "before")
-        if not status:
-            cells |= accuracies(found, "after") | spent(found, before)
-        if found["verdict"]:
-            cells["status"] = found["verdict"]["decision"]
+        cells |= accuracies(report["arms"][0], "before")
+    if report and not status:
+        before, *arms = report["arms"]
+        found = next((arm for arm in arms if arm["name"] == method), before)
+        cells |= accuracies(found, "after") | spent(found, before)
+        cells["status"] = found["verdict"]["decision"] if arms else "nothing to repair"
     return {name: written(cells.get(name)) for name in COLUMNS}
 
 

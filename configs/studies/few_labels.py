@@ -3,10 +3,10 @@
     export ARCHREPAIR_DATA=FOLDER
     python -m archrepair_jax.main --config configs/studies/few_labels.py --workdir runs/few_labels
 
-FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them). Every cell is the public
-ResNet-20, four corruptions to repair, and a number of labelled images for everything together: to learn from, to choose
-and to accept by; ``clean`` cells show 5,000 images of the rest beside, clean alone. results/few_labels.csv holds what was
-computed; a cell, a seed or a method that is added here is computed alone.
+FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them). Every cell is the
+public ResNet-20, four corruptions to repair, and a number of labelled images for everything together: to learn from, to
+choose and to accept by; ``clean`` cells show 5,000 images of the rest beside, clean alone. results/few_labels.csv holds
+what was computed; a cell, a seed or a method that is added here is computed alone.
 
 Expected time: not measured as a whole yet.
 """
