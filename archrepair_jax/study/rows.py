@@ -19,7 +19,7 @@ def row(job: Job, method: str, report: Mapping[str, Any] | None, status: str = "
         "arm": job.arms[method],
         "model": settings.model.name,
         "dataset": pathlib.Path(settings.data.path).stem or settings.data.name,
-        "kinds": "+".join(settings.failures.kinds),
+        "kinds": "+".join(map(str, settings.failures.views[1:])),
         "labels": settings.data.labels,
         "clean_images": settings.data.clean_images,
         "method": method,

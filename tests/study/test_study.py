@@ -73,7 +73,7 @@ def test_every_arm_is_a_row_in_the_configs_order(study, runs, tmp_path):
         (cell, seed, method) for cell in cells for seed in "01" for method in METHODS
     ]
     first, *_ = rows(study)
-    assert tuple(first) == COLUMNS and first["model"] == "mlp" and first["kinds"] == "contrast"
+    assert tuple(first) == COLUMNS and first["model"] == "mlp" and first["kinds"] == "contrast-5"
     assert (first["repaired_before"], first["repaired_after"], first["labels"]) == ("0.5", "0.6", "60")
     assert told[0] == ("jobs", 1, 4, "2 rows") and told[-1] == ("jobs", 4, 4, "8 rows")
     assert report["table"] == study.table and report["summary"][0].startswith("labels_60, 2 seeds")
