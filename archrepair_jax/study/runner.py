@@ -1,5 +1,6 @@
 """One study: what its table lacks is computed, and every finished job goes into the table at once."""
 
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -8,14 +9,22 @@ from typing import Any
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.line.work_folder import locked
+from archrepair_jax.study.execution import Outcome
 from archrepair_jax.study.jobs import jobs_of, missing
 from archrepair_jax.study.launcher import launch
 from archrepair_jax.study.provenance import head
 from archrepair_jax.study.settings import StudySettings
 from archrepair_jax.study.summary import summary
-from archrepair_jax.study.table import read, write
+from archrepair_jax.study.table import Table, read, write
 
 PROGRAM = "python -m archrepair_jax.main"
+
+
+def enter(table: Table, outcome: Outcome) -> None:
+    """Adds a job's rows to a table, and to its head where they come from."""
+    table.rows |= {row["arm"]: row for row in outcome.rows}
+    own = head(shlex.join([*PROGRAM.split(), *sys.argv[1:]]), outcome.machine)
+    table.head = tuple(dict.fromkeys([*table.head, *own.splitlines()]))
 
 
 def run(
@@ -47,18 +56,21 @@ def run(
     with locked(workdir):
         table, lost = read(study.table), []
         left = missing(jobs, table.rows)
-        order = [arm for job in jobs for arm in job.arms.values()]
-        outcomes = launch(left, folder, study.processes, stopping)
-        for done, outcome in enumerate(outcomes, len(jobs) - len(left) + 1):
-            if outcome.error:
-                lost.append(outcome)
-            else:
-                table.rows |= {row["arm"]: row for row in outcome.rows}
-                own = head(shlex.join([*PROGRAM.split(), *sys.argv[1:]]), outcome.machine).splitlines()
-                table.head = tuple(dict.fromkeys([*table.head, *own]))
-                write(study.table, table, order)
-            rows = sum(arm in table.rows for arm in dict.fromkeys(order))
-            progress("jobs", done, len(jobs), f"{rows} rows")
+        order, done = list(dict.fromkeys(arm for job in jobs for arm in job.arms.values())), len(jobs) - len(left)
+
+        def tell() -> None:
+            progress("jobs", done, len(jobs), f"{sum(arm in table.rows for arm in order)} rows")
+
+        tell()
+        with contextlib.closing(launch(left, folder, study.processes, stopping)) as outcomes:
+            for outcome in outcomes:
+                if outcome.error:
+                    lost.append(outcome)
+                else:
+                    enter(table, outcome)
+                    write(study.table, table, order)
+                done += 1
+                tell()
     if lost:
         told = f"{len(lost)} of {len(jobs)} jobs are not in the table: " + "; ".join(
             f"{outcome.job.name}: {outcome.error}" for outcome in lost

@@ -11,7 +11,7 @@ from tiny_study import get_config
 from archrepair_jax.errors import InputError
 from archrepair_jax.line.work_folder import locked
 from archrepair_jax.repair.method import Unfit
-from archrepair_jax.study import launcher
+from archrepair_jax.study import execution, launcher
 from archrepair_jax.study.jobs import jobs_of
 from archrepair_jax.study.runner import run
 from archrepair_jax.study.settings import Cell, from_config
@@ -43,7 +43,7 @@ def runs(monkeypatch):
         arms = [made_up.control(name, REPAIRED[name], -0.1, 0.1) for name in ("original", *settings.roles)]
         return {"arms": arms}
 
-    monkeypatch.setattr(launcher.images, "run", made_up_run)
+    monkeypatch.setattr(execution.images, "run", made_up_run)
     monkeypatch.setattr(launcher, "compile_once", lambda folder: None)
     made_up_run.asked, made_up_run.trouble = asked, trouble
     return made_up_run
@@ -75,7 +75,7 @@ def test_every_arm_is_a_row_in_the_configs_order(study, runs, tmp_path):
     first, *_ = rows(study)
     assert tuple(first) == COLUMNS and first["model"] == "mlp" and first["kinds"] == "contrast-5"
     assert (first["repaired_before"], first["repaired_after"], first["labels"]) == ("0.5", "0.6", "60")
-    assert told[0] == ("jobs", 1, 4, "2 rows") and told[-1] == ("jobs", 4, 4, "8 rows")
+    assert told[:2] == [("jobs", 0, 4, "0 rows"), ("jobs", 1, 4, "2 rows")] and told[-1] == ("jobs", 4, 4, "8 rows")
     assert report["table"] == study.table and report["summary"][0].startswith("labels_60, 2 seeds")
 
 
