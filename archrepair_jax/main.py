@@ -7,7 +7,7 @@ usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdi
   --workdir DIR        the folder for results; started again with the same command, a run continues there
 
 It leaves with status 0: done; 2: bad input, and one line says what to do; 1: a loss was no longer finite, or a file
-could not be written; 128 + n: ended by signal n.
+could not be written, or a job of a study did not end; 128 + n: ended by signal n.
 """
 
 import sys
@@ -39,13 +39,13 @@ def main(argv: list[str]) -> int:
 
 def work(config, workdir: str, interruption: Interruption) -> int:
     from archrepair_jax.cli.tasks import TASKS
-    from archrepair_jax.errors import InputError  # all of these here, because they load JAX
-    from archrepair_jax.reporting.console import show
+    from archrepair_jax.errors import InputError, one_of  # all of these here, because they load JAX
     from archrepair_jax.reporting.progress import Progress
     from archrepair_jax.training.loop import Diverged, Stopped
 
-    task = TASKS[config.get("task", "images")]
     try:
+        one_of("task", [name := config.get("task", "images")], TASKS)
+        task = TASKS[name]
         with Progress() as progress:
             report = task.run(task.settings(config), workdir, progress.report, interruption)
     except InputError as error:
@@ -55,8 +55,7 @@ def work(config, workdir: str, interruption: Interruption) -> int:
     except Stopped as error:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number
-    show(report)
-    print(f"The whole report: {workdir}/report.md")
+    task.show(report, workdir)
     return 0
 
 

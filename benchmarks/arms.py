@@ -11,7 +11,7 @@ import io
 import json
 import pathlib
 
-from provenance import head
+from archrepair_jax.study.provenance import head
 
 
 def rows(report: dict) -> list[dict]:

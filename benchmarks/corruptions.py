@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
-from provenance import head, this_machine
 
 from archrepair_jax.data.corruptions import KINDS, SEVERITIES, corrupt, quantize
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.formats.weights import load_weights
+from archrepair_jax.study.provenance import head, this_machine
 
 ROOT = pathlib.Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "data" / "corruptions_reference.csv"

@@ -19,7 +19,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from provenance import head, this_machine
 
 from archrepair_jax.evaluation.specification import Specification
 from archrepair_jax.models.formats.nnet import read_nnet
@@ -34,6 +33,7 @@ from archrepair_jax.repair.imitation.tuning import (
     cost_weights,
     tune_neurons,
 )
+from archrepair_jax.study.provenance import head, this_machine
 from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.swarm import SwarmSettings, minimize
 

@@ -7,11 +7,10 @@ import argparse
 import json
 import pathlib
 
-from provenance import head
-
 from archrepair_jax.files import write_whole
 from archrepair_jax.reporting.comparison import with_role
 from archrepair_jax.reporting.regions import outcome_line, table
+from archrepair_jax.study.provenance import head
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ import time
 
 import jax
 import numpy as np
-from provenance import head, this_machine
 
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.network import block_variables
@@ -22,6 +21,7 @@ from archrepair_jax.repair.problem import logits, prefix_map
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
 from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
 from archrepair_jax.search.relaxation import InPlace
+from archrepair_jax.study.provenance import head, this_machine
 from archrepair_jax.training.batches import make_pool
 from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "cifar10_resnet20": ("", "quick"),
     "digits": ("", "quick"),
     "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
+    "studies/few_labels": ("",),
 }
 RUNS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
@@ -29,7 +30,7 @@ def configured(monkeypatch):
     """A config of ``configs/``, as a run gets it."""
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.setenv("ARCHREPAIR_DATA", "data")
-    return lambda name, argument="": importlib.import_module(f"configs.{name}").get_config(argument)
+    return lambda name, argument="": importlib.import_module(f"configs.{name.replace('/', '.')}").get_config(argument)
 
 
 @pytest.fixture
@@ -46,14 +47,16 @@ def settled(configured):
 
 
 def test_no_config_is_left_out():
-    assert sorted(ARGUMENTS) == sorted(file.stem for file in (ROOT / "configs").glob("*.py"))
+    folder = ROOT / "configs"
+    files = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.py")}
+    assert set(ARGUMENTS) == files
 
 
 @pytest.mark.parametrize(("name", "argument"), RUNS)
 def test_a_config_is_accepted_and_says_what_it_is_known_to_say(name, argument, settled):
     told = traverse_util.flatten_dict(dataclasses.asdict(settled(name, argument)), sep=".")
     lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in told.items())
-    file = ROOT / "tests/configs" / f"{'_'.join(filter(None, (name, argument)))}.json"
+    file = ROOT / "tests/configs" / f"{'_'.join(filter(None, (name.replace('/', '_'), argument)))}.json"
     if os.environ.get("WRITE_SETTINGS"):
         file.write_text(f"{{\n{lines}\n}}\n")
     assert json.loads(f"{{{lines}}}") == json.loads(file.read_text())

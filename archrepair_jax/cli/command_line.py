@@ -32,7 +32,7 @@ def in_words(error: Exception) -> str:
     if key := re.search(r'Did you mean "(.+?)" instead of "(.+?)"', text):
         return f"the config has no key {key[2]!r}: did you mean {key[1]!r}?"
     if key := re.search(r'Key "(.+?)" does not exist', text) or re.fullmatch(r"[\"']+(\w+)[\"']+", text):
-        return f"the config has no key {key[1]!r}: line/settings.py (region_settings.py) lists those there are"
+        return f"the config has no key {key[1]!r}: settings.py of line/ (region_settings.py) or study/ lists them"
     if fault := re.search(r"\[Errno \d+\] (.+)", text):
         return f"cannot read the config: {fault[1]}"
     if isinstance(error, flags.Error):

@@ -6,7 +6,7 @@ from archrepair_jax.errors import InputError, one_of
 from archrepair_jax.line.settings import Settings
 from archrepair_jax.models.network import Network
 from archrepair_jax.repair import METHODS
-from archrepair_jax.repair.method import Plan
+from archrepair_jax.repair.method import Plan, Unfit
 from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.parallel import Devices, check_batch
 from archrepair_jax.views.view import CLEAN
@@ -39,7 +39,7 @@ def check_network(settings: Settings, network: Network) -> None:
 
 
 def check_methods(settings: Settings, network: Network, devices: Devices, rows: Mapping[str, int]) -> None:
-    """Raises InputError for what a method of this run cannot work with, and for a budget below the least it costs."""
+    """Raises Unfit for what a method of this run cannot work with, and for a budget below the least it costs."""
     repair, excluded = settings.repair, {network.names[0], *settings.localization.exclude}
     localized = "localize" in settings.stages
     block = repair.block or next((name for name in network.names if name not in excluded), network.names[-1])
@@ -47,7 +47,10 @@ def check_methods(settings: Settings, network: Network, devices: Devices, rows: 
     for name in settings.roles:
         method = METHODS[name]
         plan = Plan(repair, settings.methods[name], network, block, devices, rows, localized)
-        method.check(plan)
+        try:
+            method.check(plan)
+        except InputError as error:
+            raise Unfit(str(error), name) from error
         least = Cost(method.least(plan) + guard).sample_gradients
         if repair.budget < least:
-            raise InputError(f"repair.budget={repair.budget} is too small for {name}: raise it to {least} or more")
+            raise Unfit(f"repair.budget={repair.budget} is too small for {name}: raise it to {least} or more", name)

@@ -153,8 +153,10 @@ def repaired(task: Task, original: Arm, problem: Any, name: str, role: str) -> A
                 made = {"refused": str(error)}
                 if beside:
                     work.keep(beside, original.variables)
-            except (Diverged, Stopped) as error:
-                raise type(error)(f"{name}, {error}") from error  # its loops do not know whose they are
+            except Stopped as error:
+                raise Stopped(f"{name}, {error}") from error  # its loops do not know whose they are
+            except Diverged as error:
+                raise Diverged(f"{name}, {error}", name) from error
             return made | {"spent": dataclasses.asdict(ledger.spent)}
 
         made = line.stage(f"{name}: {what}", booked, work, what, beside)

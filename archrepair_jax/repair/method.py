@@ -6,12 +6,21 @@ from typing import Any, Literal
 
 from jaxtyping import PRNGKeyArray
 
+from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import Network
 from archrepair_jax.repair.problem import Problem, Repair
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.ledger import FORWARD, GRADIENT
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import Devices, check_batch
+
+
+class Unfit(InputError):
+    """What one ``method`` cannot work with; others might."""
+
+    def __init__(self, message: str, method: str):
+        super().__init__(message)
+        self.method = method
 
 
 @dataclasses.dataclass(frozen=True)

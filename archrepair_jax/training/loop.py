@@ -25,7 +25,11 @@ class Stopped(Exception):
 
 
 class Diverged(Exception):
-    """A loss or a state became NaN or infinite; the last good state is kept."""
+    """A loss or a state became NaN or infinite; the last good state is kept. ``method`` says whose, where one's was."""
+
+    def __init__(self, message: str, method: str = ""):
+        super().__init__(message)
+        self.method = method
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,7 +45,13 @@ SETTINGS = RepairSettings(
 )
 SEARCH = SearchSettings(warmup_steps=4, steps=5, projection_steps=2, selection_examples=16)
 SWARM = SwarmSettings(particles=4, iterations=9)
-ELSEWHERE = ("conditional", "conditional_search", "random_conditional", "inserted_convolution", "batch_statistics")  # of maps
+ELSEWHERE = (
+    "conditional",
+    "conditional_search",
+    "random_conditional",
+    "inserted_convolution",
+    "batch_statistics",
+)
 VECTORS = {name: each for name, each in METHODS.items() if each.scope != "region" and name not in ELSEWHERE}
 OWN = {name: method.settings() for name, method in VECTORS.items()} | {
     "architecture_search": SEARCH,
