@@ -50,9 +50,9 @@ def get_config(size: str = ""):
         1e-3  # of 1e-4, 3e-4, 1e-3 and 3e-3 the guard's examples liked it best
     )
     config.repair.budget = 262_144
-    config.methods.architecture_search.warmup_steps = 100
-    config.methods.architecture_search.steps = 400
-    config.methods.architecture_search.projection_steps = 50
+    config.methods.reconstruction.warmup_steps = 100
+    config.methods.reconstruction.steps = 400
+    config.methods.reconstruction.projection_steps = 50
 
     if size == "quick":
         config.data.train_size = 2_000
@@ -61,9 +61,9 @@ def get_config(size: str = ""):
         config.evaluation.severities = (3,)
         config.repair.budget = 20_480
         config.repair.tuning.batch_size = 64
-        config.methods.architecture_search.selection_examples = 256
-        config.methods.architecture_search.warmup_steps = 30
-        config.methods.architecture_search.steps = 60
-        config.methods.architecture_search.projection_steps = 5
+        config.methods.reconstruction.selection_examples = 256
+        config.methods.reconstruction.warmup_steps = 30
+        config.methods.reconstruction.steps = 60
+        config.methods.reconstruction.projection_steps = 5
         config.repair.guard.fractions = (1.0, 0.5)
     return config

@@ -39,16 +39,16 @@ def get_config(size: str = ""):
     config.repair.tuning.learning_rate = 5e-3
     config.methods.fine_tune_network.learning_rate = 5e-3
     config.repair.budget = 20_480
-    config.methods.architecture_search.warmup_steps = 20
-    config.methods.architecture_search.steps = 40
-    config.methods.architecture_search.projection_steps = 5
-    config.methods.architecture_search.selection_examples = 128
+    config.methods.reconstruction.warmup_steps = 20
+    config.methods.reconstruction.steps = 40
+    config.methods.reconstruction.projection_steps = 5
+    config.methods.reconstruction.selection_examples = 128
 
     if size == "quick":
         config.training.steps = 100
         config.evaluation.kinds = ("gaussian_noise", "contrast", "shot_noise", "fog")
         config.repair.budget = 8_192
-        config.methods.architecture_search.warmup_steps = 10
-        config.methods.architecture_search.steps = 15
-        config.methods.architecture_search.projection_steps = 2
+        config.methods.reconstruction.warmup_steps = 10
+        config.methods.reconstruction.steps = 15
+        config.methods.reconstruction.projection_steps = 2
     return config

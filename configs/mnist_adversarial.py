@@ -61,7 +61,7 @@ def get_config(choice: str = ""):
     config.evaluation.severities = config.failures.severities
 
     config.controls = (
-        "imitation_tuning", "architecture_search", "random_architecture", "fine_tune_block", "fine_tune_network"
+        "imitation_tuning", "reconstruction", "random_architecture", "fine_tune_block", "fine_tune_network"
     )  # fmt: skip
     config.repair.method = "imitation_retraining"
     config.repair.budget = 20_480
@@ -70,10 +70,10 @@ def get_config(choice: str = ""):
     config.repair.tuning.learning_rate = 1e-2
     config.methods.fine_tune_network.learning_rate = 1e-2
     config.methods.imitation_retraining.learning_rate = 1e-2
-    config.methods.architecture_search.warmup_steps = 20
-    config.methods.architecture_search.steps = 40
-    config.methods.architecture_search.projection_steps = 5
-    config.methods.architecture_search.selection_examples = 128
+    config.methods.reconstruction.warmup_steps = 20
+    config.methods.reconstruction.steps = 40
+    config.methods.reconstruction.projection_steps = 5
+    config.methods.reconstruction.selection_examples = 128
 
     if quick:
         config.data.train_size = 1_000

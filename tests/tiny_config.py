@@ -22,6 +22,6 @@ def get_config():
     config.repair.recalibration_batches = 2
     config.repair.guard.clean_drop = 1.0  # a repair that fixes more than it breaks is taken, so that one is saved
     config.repair.space.operations = ("dense", "gated_dense")
-    config.methods.architecture_search.warmup_steps, config.methods.architecture_search.steps = 5, 10
-    config.methods.architecture_search.projection_steps, config.methods.architecture_search.selection_examples = 2, 32
+    config.methods.reconstruction.warmup_steps, config.methods.reconstruction.steps = 5, 10
+    config.methods.reconstruction.projection_steps, config.methods.reconstruction.selection_examples = 2, 32
     return config

@@ -40,7 +40,7 @@ from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import check_batch, mean, replicate
 
 
-def architecture_search(
+def reconstruction(
     problem: Problem, settings: RepairSettings, choose: SearchSettings, key: jax.Array, loop: Loop
 ) -> Repair:
     """Warm-up, bilevel search, decision, fine-tuning of the found block with what is left of the budget."""
@@ -209,7 +209,7 @@ def check_search(plan: Plan) -> None:
     check_random(plan)
     if plan.own.selection == "perturbation":
         examples = plan.own.selection_examples
-        check_batch(examples, plan.devices, "methods.architecture_search.selection_examples")
+        check_batch(examples, plan.devices, "methods.reconstruction.selection_examples")
 
 
 def softmax(alpha: np.ndarray | list[float]) -> list[float]:
@@ -242,7 +242,5 @@ TRACE = {
         "additionalProperties": SHARES,
     },
 }
-SEARCH = Method(
-    "architecture_search", "block", architecture_search, SearchSettings, check_search, least_search, trace=TRACE
-)
+SEARCH = Method("reconstruction", "block", reconstruction, SearchSettings, check_search, least_search, trace=TRACE)
 RANDOM = Method("random_architecture", "block", random_architecture, check=check_random, least=least_random)

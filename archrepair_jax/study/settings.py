@@ -30,7 +30,7 @@ class Cell:
 
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    methods: tuple[str, ...] = ("architecture_search", "fine_tune_network")
+    methods: tuple[str, ...] = ("reconstruction", "fine_tune_network")
     currency: str = SAMPLE_GRADIENTS
     note: str = ""
 

@@ -42,7 +42,7 @@ TRIED = {
     "spectrum_rgn": rates(3e-4, 1e-3, 3e-3),
     "weight_average": rates(3e-4, 1e-3, 3e-3),
     "batch_statistics": ({}, {}, {}),  # nothing to tune
-    "architecture_search": rates(1e-3, 3e-3, 1e-2),  # of repair.tuning, which the next one shares
+    "reconstruction": rates(1e-3, 3e-3, 1e-2),  # of repair.tuning, which the next one shares
     "random_architecture": rates(1e-3, 3e-3, 1e-2),
 }
 METHODS = tuple(TRIED)
@@ -70,10 +70,10 @@ def get_config(which: str = ""):
     base.repair.budget = 12_288
     base.repair.tuning.batch_size = 64
     base.repair.guard.fractions = tuple(tenth / 10 for tenth in range(10, 0, -1))
-    base.methods.architecture_search.selection_examples = 256
-    base.methods.architecture_search.warmup_steps = 20
-    base.methods.architecture_search.steps = 40
-    base.methods.architecture_search.projection_steps = 5
+    base.methods.reconstruction.selection_examples = 256
+    base.methods.reconstruction.warmup_steps = 20
+    base.methods.reconstruction.steps = 40
+    base.methods.reconstruction.projection_steps = 5
 
     with config.unlocked():
         config.cells.update(tuning_cells() if which else cells())
@@ -98,7 +98,7 @@ def tuning_cells() -> dict:
 def settings(number: int) -> dict:
     """All methods at one of the settings that were tried."""
     own = {name: dict(tried[number]) for name, tried in TRIED.items() if tried[number]}
-    rate = own.pop("architecture_search") and own.pop("random_architecture")["learning_rate"]
+    rate = own.pop("reconstruction") and own.pop("random_architecture")["learning_rate"]
     return {"methods": own, "repair": {"tuning": {"learning_rate": rate}}}
 
 

@@ -149,7 +149,7 @@ def test_config_files_that_are_not_there(complaint):
             "repair.space.operations cannot hold 'dens': did you mean dense?",
         ),
         ("repair.space.operations=('conv_1x1',)", "unknown operation 'conv_1x1' for block 'layer2'"),
-        ("repair.budget=500", "repair.budget=500 is too small for architecture_search: raise it to"),
+        ("repair.budget=500", "repair.budget=500 is too small for reconstruction: raise it to"),
         ("methods.imitation_tuning.neurons=0", "methods.imitation_tuning.neurons=0 is out of range"),
         ("methods.imitation_retraining.behaviour=output", "did you mean outputs?"),
         ("methods.imitation_retraining.margin=0.0", "methods.imitation_retraining.margin=0.0 is out of range"),

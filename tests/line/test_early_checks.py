@@ -54,9 +54,7 @@ def test_a_batch_of_imitation_divides_among_the_devices_in_its_parts():
 
 
 def test_a_budget_holds_the_least_that_a_method_and_its_guard_cost():
-    with pytest.raises(
-        InputError, match="repair.budget=500 is too small for architecture_search: raise it to (\\d+)"
-    ) as e:
+    with pytest.raises(InputError, match="repair.budget=500 is too small for reconstruction: raise it to (\\d+)") as e:
         check(**{"repair.budget": 500})
     least = int(str(e.value).rsplit(" ", 3)[-3])
     check(**{"repair.budget": least})

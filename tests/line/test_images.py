@@ -41,7 +41,7 @@ def test_the_report_has_what_it_promises(program):
     reports.validate(report)
     assert {name: arm["role"] for name, arm in found.items()} == {
         "original": "original",
-        "architecture_search": "repair",
+        "reconstruction": "repair",
         "fine_tune_block": "control",
     }
     for arm in found.values():
@@ -58,7 +58,7 @@ def test_the_report_has_what_it_promises(program):
         for size in ("parameters", "multiply_adds"):
             assert arm["size"][size] > 0
     assert found["original"]["size"].items() <= report["model"].items()
-    localization, repair = report["localization"], found["architecture_search"]
+    localization, repair = report["localization"], found["reconstruction"]
     assert [block["name"] for block in localization["blocks"]] == ["layer2"]
     assert repair["where"] == localization["suspect"] == "layer2"
     assert report["status"] == repair["verdict"]["decision"] == "repaired"
@@ -69,7 +69,7 @@ def test_the_report_has_what_it_promises(program):
 
 def test_the_budget_is_kept_and_the_cost_is_told(program):
     report, found = read(program.finished()[0]), arms(program.finished()[0])
-    for name in ("architecture_search", "fine_tune_block"):
+    for name in ("reconstruction", "fine_tune_block"):
         spent = found[name]["spent"]
         assert 3200 - 32 < spent["sample_gradients"] <= 3200 and spent["multiply_adds"] > 3200 * 32 * 32
     assert found["original"]["spent"] is None
@@ -99,7 +99,7 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise(program):
         "training",
         "diagnose",
         "localize",
-        "architecture search: search",
+        "reconstruction: search",
         "fine tune block: tuning",
         "evaluate",
     ):
@@ -108,7 +108,7 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise(program):
     assert [line.split("  ")[0] for line in lines[:4]] == [
         "arm",
         "original",
-        "architecture search (repair)",
+        "reconstruction (repair)",
         "fine tune block",
     ]
     assert report["outcome_line"] in lines and lines[-1] == f"The whole report: {folder}/report.md"
@@ -149,9 +149,9 @@ def test_a_finished_run_is_not_computed_again(program, tmp_path, monkeypatch, ca
         "config.json",
         "model.json",
         "diagnose.json",
-        "arms/architecture_search/config.json",
-        "arms/architecture_search/repair-0.json",
-        "arms/architecture_search/repair-0-variables.safetensors",
+        "arms/reconstruction/config.json",
+        "arms/reconstruction/repair-0.json",
+        "arms/reconstruction/repair-0-variables.safetensors",
         "arms/fine_tune_block/accept-0.json",
         "arms/original/evaluation/clean.npz",
     ],
@@ -319,7 +319,7 @@ def test_clean_failures_alone_are_a_use(tmp_path, monkeypatch, capsys):
     kinds = ["--config.failures.kinds=()", "--config.evaluation.kinds=()", "--config.training.steps=20"]
     assert again(monkeypatch, tmp_path, *kinds) == 0
     report, found = read(tmp_path), arms(tmp_path)
-    assert report["status"] != "nothing_to_repair" and found["architecture_search"]["measures"]["corrupted"] is None
+    assert report["status"] != "nothing_to_repair" and found["reconstruction"]["measures"]["corrupted"] is None
     assert found["fine_tune_block"]["measures"]["difference_to_repair"]["low"] is not None
     assert report["outcome_line"] in capsys.readouterr().out
 
@@ -431,5 +431,5 @@ def test_a_group_is_repaired_like_a_block(tmp_path, monkeypatch):
     arguments = ["--config.model.widths=(16,16,16)", "--config.model.groups=('layer2+layer3',)"]
     assert again(monkeypatch, tmp_path, *arguments) == 0
     found = arms(tmp_path)
-    assert found["architecture_search"]["where"] == read(tmp_path)["localization"]["suspect"] == "layer2+layer3"
+    assert found["reconstruction"]["where"] == read(tmp_path)["localization"]["suspect"] == "layer2+layer3"
     assert archrepair_jax.load(tmp_path).network.names == ("input", "layer1", "layer2+layer3", "head")

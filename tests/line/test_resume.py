@@ -17,7 +17,7 @@ SAVES_ALWAYS = (
 def test_killed_in_any_stage(program, tmp_path):
     search, tuning = (
         tmp_path / f"arms/{method}/checkpoints/repair-0/{loop}"
-        for method, loop in (("architecture_search", "search"), ("fine_tune_block", "tuning"))
+        for method, loop in (("reconstruction", "search"), ("fine_tune_block", "tuning"))
     )
     kills = [
         (lambda: steps_kept(tmp_path / "checkpoints/training") >= 20, ["-c", SAVES_ALWAYS]),

@@ -54,7 +54,7 @@ ELSEWHERE = (
 )
 VECTORS = {name: each for name, each in METHODS.items() if each.scope != "region" and name not in ELSEWHERE}
 OWN = {name: method.settings() for name, method in VECTORS.items()} | {
-    "architecture_search": SEARCH,
+    "reconstruction": SEARCH,
     "imitation_tuning": imitation.TuningSettings(chunk=16, swarm=SWARM),
 }
 
@@ -126,11 +126,11 @@ def test_what_is_booked_is_what_was_done(repairs):
     assert spent["random_architecture"] == train + statistics + 3 * batch * steps["random_architecture"]["tuning"]
     assert spent["imitation_retraining"] == train + 3 * batch * steps["imitation_retraining"]["imitation"]
     assert spent["imitation_tuning"] == 41 * (4 * 9 + 2)  # examples, and what each costs
-    repair, done, _, _ = repairs["architecture_search"]
+    repair, done, _, _ = repairs["reconstruction"]
     assert list(done) == ["warmup", "search", "projection0", "projection1", "projection2", "tuning"]
     judged = SEARCH.selection_examples * sum(map(len, repair.trace["selection"].values()))
     gradients = sum(done.values()) + done["search"]  # a bilevel step learns alphas and weights
-    assert spent["architecture_search"] == train + validation + 3 * batch * gradients + judged + statistics
+    assert spent["reconstruction"] == train + validation + 3 * batch * gradients + judged + statistics
 
 
 @pytest.mark.slow
@@ -215,7 +215,7 @@ def test_multiply_adds_end_a_method_too(repairs, problem, method):
 def test_every_step_is_traced_once_a_run(repairs):
     """Descents twice: how many steps the budget pays for, which decides the learning rates, is asked of one step."""
     steps = {method: collections.Counter(names) for method, (_, _, names, _) in repairs.items()}
-    assert steps["architecture_search"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 3}
+    assert steps["reconstruction"] == {"weight_step": 1, "bilevel_step": 1, "judge": 1, "step": 3}
     assert steps["random_architecture"] == {"step": 3}  # the third is of the statistics
     for method in ("fine_tune_block", "fine_tune_group", "fine_tune_network", "weight_average", "imitation_retraining"):
         assert steps[method] == {"step": 2}
@@ -239,7 +239,7 @@ def test_a_method_changes_what_it_says(repairs, problem):
     assert changed.pop("imitation_tuning") == {"layer2", "head"}  # which took in the factors on what feeds them
     assert set(map(frozenset, changed.values())) == {frozenset({"layer2"})}
     assert {"spectrum_rgn", "fine_tune_block"} <= changed.keys()  # the other blocks are not suspicious
-    for method in OWN.keys() - {"architecture_search", "random_architecture", "imitation_tuning"}:
+    for method in OWN.keys() - {"reconstruction", "random_architecture", "imitation_tuning"}:
         assert repairs[method][0].edits == ()
 
 
@@ -261,7 +261,7 @@ def test_the_problem_is_left_as_it_was(repairs, problem):
 
 
 def test_a_search_tells_what_it_found_in_json(repairs, problem):
-    repair, *_ = repairs["architecture_search"]
+    repair, *_ = repairs["reconstruction"]
     details = json.loads(json.dumps(repair.trace, sort_keys=True))
     assert from_json(json.loads(json.dumps(to_json(repair.edits)))) == repair.edits
     (edit,) = repair.edits

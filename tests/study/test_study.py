@@ -133,7 +133,7 @@ def test_an_arm_depends_on_its_own_method_and_on_no_folder_or_device(study):
 
     own = arms()
     assert own == arms(**{"data.path": "/there/images.npz", "devices": 2, "steps_per_call": 3, "controls": ()})
-    assert own == arms(**{"methods.architecture_search.steps": 9})
+    assert own == arms(**{"methods.reconstruction.steps": 9})
     faster = arms(**{"methods.fine_tune_network.learning_rate": 0.5})
     assert faster["fine_tune_block"] == own["fine_tune_block"]
     assert faster["fine_tune_network"] != own["fine_tune_network"]
