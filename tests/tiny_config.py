@@ -16,6 +16,7 @@ def get_config():
     config.training.descent.learning_rate = 0.02
     config.failures.kinds, config.failures.severities = ("contrast",), (5,)
     config.evaluation.kinds = ("contrast", "gaussian_noise")
+    config.repair.method = "reconstruction"
     config.repair.budget = 3200
     config.repair.tuning.batch_size = 32
     config.repair.tuning.learning_rate = 1e-2

@@ -46,7 +46,7 @@ def check_methods(settings: Settings, network: Network, devices: Devices, rows: 
     guard = FORWARD * len(repair.guard.fractions) * rows["guard"]
     for name in settings.roles:
         method = METHODS[name]
-        plan = Plan(repair, settings.methods[name], network, block, devices, rows, localized)
+        plan = Plan(repair, settings.of(name), network, block, devices, rows, localized)
         try:
             method.check(plan)
         except InputError as error:

@@ -142,7 +142,7 @@ class Images:
         return self.settings.roles
 
     def settings_of(self, method: str) -> Mapping[str, Any]:
-        return dataclasses.asdict(self.settings.methods[method])
+        return dataclasses.asdict(self.settings.of(method))
 
     def key(self, name: str) -> jax.Array:
         return named(jax.random.key(self.settings.seed), name)
@@ -254,7 +254,7 @@ class Images:
     def repair(self, problem: Problem, method: str, last: None, loop: Loop) -> Repair:
         settings = self.settings.repair
         with loop.ledger.set_aside(guard_price(problem, settings.guard, loop.devices)):
-            return METHODS[method].run(problem, settings, self.settings.methods[method], self.key(method), loop)
+            return METHODS[method].run(problem, settings, self.settings.of(method), self.key(method), loop)
 
     def accept(self, problem: Problem, repair: Repair, folder: WorkFolder, loop: Loop) -> Verdict:
         return accept(problem, repair, self.settings.repair.guard, loop)

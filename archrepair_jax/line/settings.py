@@ -13,7 +13,7 @@ from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.localization import LocalizationSettings
 from archrepair_jax.models import ModelSettings
 from archrepair_jax.repair import METHODS
-from archrepair_jax.repair.method import Method
+from archrepair_jax.repair.method import Method, Team
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.views.view import ADAPTIVE, ATTACKS, CLEAN, View
@@ -101,11 +101,18 @@ class Settings:
         one_of("stages", self.stages, STAGES)
         one_of("controls", self.controls, known())
         one_of("repair.method", [self.repair.method], known())
+        one_of("methods.auto.methods", self.methods["auto"].methods, [name for name in known() if name != "auto"])
         one_of("failures.kinds", dict.fromkeys(view.kind for view in self.failures.views[1:]), (*KINDS, *ATTACKS))
         if not self.stages:
             raise InputError(f"stages is empty: name some of {', '.join(STAGES)}")
         if {"repair", "controls"} & set(self.stages) and "localize" not in self.stages and not self.repair.block:
             raise InputError("there is no block to repair: add localize to stages, or name one in repair.block")
+
+    def of(self, method: str) -> Any:
+        """A method's own settings, with those of the methods that it runs itself."""
+        own = self.methods[method]
+        others = {name: self.methods[name] for name in METHODS[method].others(own)}
+        return Team(own, others) if others else own
 
     @property
     def roles(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from archrepair_jax.repair import (
     architecture,
+    auto,
     batch_statistics,
     conditional,
     conditional_search,
@@ -18,6 +19,7 @@ METHODS: dict[str, Method] = {
     for method in (
         architecture.SEARCH,
         conditional.CONDITIONAL,
+        conditional.WITH_GROUP,
         conditional_search.SEARCH,
         conditional_search.RANDOM,
         conditional.INSERTED,
@@ -37,3 +39,4 @@ METHODS: dict[str, Method] = {
         regions.COMBINED,
     )
 }
+METHODS["auto"] = auto.race(METHODS)

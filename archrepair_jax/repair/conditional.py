@@ -70,6 +70,13 @@ class ConditionalSettings:
         return Filters(self.operations or DEFAULT[rank], self.hidden)
 
 
+@dataclasses.dataclass(frozen=True)
+class GroupSettings(ConditionalSettings):
+    """As there; with many labelled examples, weights that learn beside are better."""
+
+    beside: str = "group"
+
+
 def conditional(
     problem: Problem, settings: RepairSettings, own: ConditionalSettings, key: jax.Array, loop: Loop
 ) -> Repair:
@@ -236,6 +243,7 @@ TRACE = {
     },
 }
 CONDITIONAL = Method("conditional", "network", conditional, ConditionalSettings, check, least, story, TRACE)
+WITH_GROUP = dataclasses.replace(CONDITIONAL, name="conditional_group", settings=GroupSettings)
 
 
 @dataclasses.dataclass(frozen=True)

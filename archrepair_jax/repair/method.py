@@ -29,6 +29,14 @@ class NoSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Team:
+    """A method's own settings, and those of the methods that it runs, by name."""
+
+    settings: Any
+    others: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What is known before any work is done.
 
@@ -81,6 +89,8 @@ class Method:
         least: the passes that it makes at least.
         story: from a repair's trace to sentences for the report.
         trace: JSON Schemas of what the trace holds, by name.
+        others: from its own settings to the methods that it runs; if there are any, ``run`` and ``check`` get a
+            ``Team`` in place of its own settings.
     """
 
     name: str
@@ -91,3 +101,4 @@ class Method:
     least: Callable[[Plan], int] = step_passes
     story: Callable[[Mapping[str, Any]], list[str]] = lambda trace: []
     trace: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    others: Callable[[Any], tuple[str, ...]] = lambda own: ()

@@ -63,7 +63,7 @@ class RepairSettings:
         space, tuning, guard: see there.
     """
 
-    method: str = "reconstruction"
+    method: str = "auto"
     block: str = ""
     budget: int = 65_536
     multiply_adds: int = 0

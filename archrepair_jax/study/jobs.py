@@ -67,7 +67,7 @@ def arm(settings: Settings, method: str) -> str:
     """
     config = dataclasses.asdict(settings)
     matters = {name: value for name, value in config.items() if name not in IRRELEVANT}
-    matters["repair"] |= {"method": method, "own": config["methods"][method]}
+    matters["repair"] |= {"method": method, "own": dataclasses.asdict(settings.of(method))}
     for section, key in (("data", "path"), ("model", "weights")):
         matters[section] |= {key: pathlib.Path(matters[section][key]).name}
     return digest(matters)[:12]

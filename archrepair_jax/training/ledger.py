@@ -87,8 +87,10 @@ class Ledger:
     def set_aside(self, cost: Cost) -> Iterator[None]:
         """Inside ``with``, so much cannot be spent: it is needed afterwards."""
         self.reserve += cost
-        yield
-        self.reserve += cost * -1
+        try:
+            yield
+        finally:
+            self.reserve += cost * -1
 
 
 @dataclasses.dataclass

@@ -1,0 +1,199 @@
+"""Repair by whichever method suits: a race of several within one budget.
+
+Successive halving (Jamieson and Talwalkar, AISTATS 2016) over methods: in every round each one that is left repairs
+with an equal part of a share of the budget, and the half whose repairs the guard's rule likes best on validation
+examples goes on; the last one repairs anew with all that is left. That a method starts anew each time is ours: methods
+plan their steps for the budget that they get. The guard itself, and the test set, see the last repair alone.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from archrepair_jax.errors import InputError, one_of, within
+from archrepair_jax.keys import named
+from archrepair_jax.repair.guard import accept, guard_price
+from archrepair_jax.repair.method import Method, Plan, Team, check_batches
+from archrepair_jax.repair.problem import Problem, Repair
+from archrepair_jax.repair.settings import GuardSettings, RepairSettings
+from archrepair_jax.training.ledger import GRADIENT, Cost, Ledger, Overspent
+from archrepair_jax.training.loop import Diverged, Loop
+
+RACERS = ("conditional", "conditional_group", "fine_tune_network", "imitation_retraining")
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoSettings:
+    """Of the race.
+
+    Attributes:
+        methods: who takes part, each with its own settings; of equally good ones the first is preferred.
+        share: of the budget, for all rounds but the last repair.
+        fractions: at which the rounds' repairs are judged, see ``GuardSettings``.
+    """
+
+    methods: tuple[str, ...] = RACERS
+    share: float = 0.5
+    fractions: tuple[float, ...] = (1.0, 0.5)
+
+    def __post_init__(self):
+        one_of("methods", self.methods, self.methods)  # none twice
+        if not self.methods:
+            raise InputError("methods is empty: name those that race")
+        within("share", self.share, 0.01, 0.99)
+        GuardSettings(self.fractions)
+
+    @property
+    def rounds(self) -> int:
+        return math.ceil(math.log2(len(self.methods)))
+
+
+def race(methods: Mapping[str, Method]) -> Method:
+    """The method that lets others race; ``methods`` are those that there are."""
+
+    def check(plan: Plan) -> None:
+        """Raises InputError where no racer can work."""
+        check_batches(plan)
+        if not any(fits(methods, plan, name) is None for name in plan.own.others):
+            raise InputError(f"none of {', '.join(plan.own.others)} fits here: name others in methods.auto.methods")
+
+    def least(plan: Plan) -> int:
+        """So much that every racer that fits can take part in the first round."""
+        own = [name for name in plan.own.others if fits(methods, plan, name) is None]
+        each = max(methods[name].least(dataclasses.replace(plan, own=plan.own.others[name])) for name in own)
+        judged = len(plan.own.settings.fractions) * plan.rows["validation"]
+        rounds, share = plan.own.settings.rounds, plan.own.settings.share
+        return math.ceil((each + judged) * len(own) * max(rounds, 1) / share)
+
+    def story(trace: Mapping[str, Any]) -> list[str]:
+        """How the race went, and what the winner tells."""
+        rounds = [", ".join(f"{each['method']} {each['told']}" for each in tried) for tried in trace["race"]]
+        told = [f"round {number}, examples repaired less broken: {line}" for number, line in enumerate(rounds, 1)]
+        won = trace["won"]
+        return [f"of {', '.join(trace['racers'])} the race chose {won}", *told, *methods[won].story(trace["of"])]
+
+    return Method(
+        "auto",
+        "network",
+        functools.partial(run, methods),
+        AutoSettings,
+        check,
+        least,
+        story,
+        TRACE,
+        lambda own: own.methods,
+    )
+
+
+def fits(methods: Mapping[str, Method], plan: Plan, name: str) -> str | None:
+    """What speaks against a racer; None if nothing does."""
+    try:
+        methods[name].check(dataclasses.replace(plan, own=plan.own.others[name]))
+    except InputError as error:
+        return str(error)
+
+
+def run(
+    methods: Mapping[str, Method], problem: Problem, settings: RepairSettings, own: Team, key: jax.Array, loop: Loop
+) -> Repair:
+    """The rounds, and the winner's repair."""
+    plan = Plan(
+        settings, own, problem.network, problem.block, loop.devices, rows(problem), bool(problem.suspiciousness)
+    )
+    against = {name: fits(methods, plan, name) for name in own.others}
+    racers = left = [name for name, reason in against.items() if reason is None]
+    told, rounds = [], math.ceil(math.log2(len(left)))
+    share = of(left_over(loop.ledger), own.settings.share / max(rounds, 1))
+    while len(left) > 1:
+        tried = {}
+        for name in left:
+            do = functools.partial(methods[name].run, problem, settings, own.others[name], named(key, name))
+            tried[name] = try_out(
+                problem, settings, own.settings, do, part(loop, f"{name}{len(told)}", share, len(left))
+            )
+            loop.ledger.charge(name, tried[name].spent)
+        told.append([each.told(name) for name, each in tried.items()])
+        left = sorted(left, key=lambda name: -tried[name].gain)[: len(left) // 2]
+    (won,) = left
+    repair = methods[won].run(problem, settings, own.others[won], named(key, won), loop)
+    return dataclasses.replace(repair, trace={"racers": racers, "race": told, "won": won, "of": repair.trace})
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What a racer did in one round: examples repaired less examples broken, and its cost; or why it did nothing."""
+
+    gain: float
+    spent: Cost
+    trouble: str = ""
+
+    def told(self, name: str) -> dict[str, Any]:
+        """JSON for the report."""
+        return {"method": name, "told": self.trouble or f"{self.gain:+.0f}"}
+
+
+def try_out(
+    problem: Problem,
+    settings: RepairSettings,
+    own: AutoSettings,
+    do: Callable[[Loop], Repair],
+    loop: Loop,
+) -> Trial:
+    """One racer's repair, judged on validation examples by the guard's rule."""
+    rule = GuardSettings(own.fractions, settings.guard.clean_drop)
+    shown = dataclasses.replace(problem, examples=lambda _: problem.validation)
+    try:
+        with loop.ledger.set_aside(guard_price(shown, rule, loop.devices)):
+            repair = do(loop)
+        verdict = accept(shown, repair, rule, loop)
+    except (InputError, Overspent, Diverged) as error:
+        return Trial(-math.inf, loop.ledger.spent, str(error))
+    return Trial(verdict.evidence["fixed"] - verdict.evidence["broken"], loop.ledger.spent)
+
+
+def rows(problem: Problem) -> dict[str, int]:
+    return {name: len(problem.examples(name).labels) for name in ("train", "validation", "guard")}
+
+
+def left_over(ledger: Ledger) -> Cost:
+    """What is neither spent nor set aside; 0 multiply-adds where they are not limited."""
+    taken = ledger.spent + ledger.reserve
+    limited = ledger.limit.multiply_adds and ledger.limit.multiply_adds - taken.multiply_adds
+    return Cost(ledger.limit.passes - taken.passes, limited)
+
+
+def of(cost: Cost, share: float) -> Cost:
+    """A part of it; what is limited stays so."""
+    return Cost(int(share * cost.passes), cost.multiply_adds and max(1, int(share * cost.multiply_adds)))
+
+
+def part(loop: Loop, name: str, share: Cost, among: int) -> Loop:
+    """The loop of one of several racers, with checkpoints and a budget of its own."""
+    own = of(share, 1 / among)
+    return dataclasses.replace(
+        loop,
+        folder=loop.folder and loop.folder / name,
+        report=lambda what, *rest: loop.report(f"{name}: {what}", *rest),
+        ledger=Ledger(own.passes // GRADIENT, own.multiply_adds),
+    )
+
+
+TRIED = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["method", "told"],
+    "properties": {
+        "method": {"type": "string"},
+        "told": {"type": "string", "description": "Validation examples repaired less broken, or what went wrong."},
+    },
+}
+TRACE = {
+    "racers": {"type": "array", "items": {"type": "string"}},
+    "race": {"type": "array", "description": "Its rounds.", "items": {"type": "array", "items": TRIED}},
+    "won": {"type": "string"},
+    "of": {"type": "object", "description": "What the winner tells of its last repair."},
+}
