@@ -2,9 +2,10 @@
 
     python benchmarks/search_step.py [--block stage2_block2] [--batch 128] [--repeats 10] [--out FILE]
 
-ResNet-20 on random 32x32 images; both steps see the same images in batches of the same size. The bilevel step updates
-the alphas on a validation batch and the block's weights on a train batch, from cached inputs of the block. Steps are
-timed in turns, so that whatever else the machine does falls on all of them; the medians are compared.
+ResNet-20 on random 32x32 images; all steps see the same images in batches of the same size. A bilevel step updates the
+alphas on a validation batch and the weights on a train batch, a block's from its cached inputs; filters stand in front
+of the network, on the images. Steps are timed in turns, so that whatever else the machine does falls on all of them;
+the medians are compared.
 """
 
 import argparse
@@ -16,14 +17,17 @@ import jax
 import numpy as np
 
 from archrepair_jax.models import ModelSettings, build
-from archrepair_jax.models.network import block_variables
+from archrepair_jax.models.groups import neighbourhood
+from archrepair_jax.models.network import Network, Variables, block_variables
+from archrepair_jax.repair.edits import Inserted
 from archrepair_jax.repair.problem import logits, prefix_map
 from archrepair_jax.search.bilevel import Search, SearchData, SearchSettings
-from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
-from archrepair_jax.search.relaxation import InPlace
+from archrepair_jax.search.cell import RelaxedBlock, make_space
+from archrepair_jax.search.conditional import Filters
+from archrepair_jax.search.relaxation import InFront, InPlace, Relaxation
 from archrepair_jax.study.provenance import head, this_machine
-from archrepair_jax.training.batches import make_pool
-from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.batches import Pool, make_pool
+from archrepair_jax.training.descent import Rates, TuningSettings, make_optimizer, start_state, tuning_step
 from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate
 
 
@@ -35,30 +39,48 @@ def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (4 * batch, 32, 32, 3), np.uint8), rng.integers(0, 10, 4 * batch, np.int32)
     reference = logits(network, variables, images, devices)
-    index, tuning, everything = (
-        network.index(block),
-        TuningSettings(batch_size=batch),
-        dict.fromkeys(network.names, 1.0),
-    )
-    inputs = prefix_map(network, index, devices)(variables, images)
+    inputs = prefix_map(network, network.index(block), devices)(variables, images)
     pools = [make_pool(x, labels, reference, jax.random.key(1)) for x in (images, inputs)]
+    tuning, everything = TuningSettings(batch_size=batch), dict.fromkeys(network.names, 1.0)
 
-    cases = {}
-    for name, rates, pool, train in (
-        ("plain training step", everything, pools[0], True),
-        ("block tuning step", {block: 1.0}, pools[1], False),
-    ):
+    def descent(network: Network, variables: Variables, rates: Rates, pool: Pool, train: bool = False) -> tuple:
         optimizer = make_optimizer(tuning, 1000, rates)
         step = tuning_step(network, rates, optimizer, tuning, train=train)
-        cases[name] = step, start_state(variables, rates, optimizer), (variables, pool)
-    space = make_space(network, variables, block, 1, ())
-    relaxation = InPlace(network, block, RelaxedBlock(dict(network.blocks)[block], space))
+        return step, start_state(variables, rates, optimizer), (variables, pool)
+
+    cases = {
+        "plain training step": descent(network, variables, everything, pools[0], train=True),
+        "block tuning step": descent(network, variables, {block: 1.0}, pools[1]),
+    }
+    relaxed = RelaxedBlock(dict(network.blocks)[block], make_space(network, variables, block, 1, ()))
+    relaxation = InPlace(network, block, relaxed)
+    own = relaxation.start(block_variables(variables, block), inputs[:1], jax.random.key(2))
     for order in (1, 2):
-        search, own = Search(relaxation, SearchSettings(order=order), tuning), block_variables(variables, block)
-        state = search.start(relaxation.start(own, inputs[:1], jax.random.key(2)))
-        data = SearchData(variables, full_masks(space), pools[1], pools[1])
-        cases[f"bilevel step, order {order}"] = search.bilevel_step, state, data
+        cases[f"bilevel step, order {order}"] = bilevel(relaxation, own, order, variables, pools[1], tuning)
+    for name, hidden, beside in (
+        ("filters step, rest frozen", 16, ()),
+        ("filters step, linear gates", 0, ()),
+        ("filters step, stem and stage 1 learn", 16, neighbourhood(network, "stem")),
+    ):
+        edit = Inserted("input", Filters(hidden=hidden))
+        edited = edit.apply(network)
+        rates = dict.fromkeys((edit.name, *beside), 1.0)
+        cases[name] = descent(edited, edited.init(jax.random.key(0)), rates, pools[0])
+    relaxation, edit = InFront(network, (("input", Filters()),)), Inserted("input", Filters())
+    fresh = block_variables(edit.apply(network).init(jax.random.key(0)), edit.name)
+    own = {kind: {"input": fresh[kind]} for kind in ("params", "batch_stats")}
+    for order in (1, 2):
+        name = f"filters bilevel step, order {order}"
+        cases[name] = bilevel(relaxation, own, order, variables, pools[0], tuning)
     return time_in_turns(cases, devices, repeats)
+
+
+def bilevel(
+    relaxation: Relaxation, own: Variables, order: int, variables: Variables, pool: Pool, tuning: TuningSettings
+) -> tuple:
+    search = Search(relaxation, SearchSettings(order=order), tuning)
+    masks = jax.tree.map(np.ones_like, relaxation.alphas())
+    return search.bilevel_step, search.start(own), SearchData(variables, masks, pool, pool)
 
 
 def time_in_turns(cases: dict, devices, repeats: int) -> dict[str, float]:
