@@ -26,9 +26,16 @@ def table(folder: pathlib.Path) -> list[dict[str, str]]:
 
 
 def children(number: int) -> list[int]:
-    """The jobs' processes (multiprocessing has one more, which looks after its files)."""
-    found = [int(child) for child in pathlib.Path(f"/proc/{number}/task/{number}/children").read_text().split()]
-    return [child for child in found if "spawn_main" in pathlib.Path(f"/proc/{child}/cmdline").read_text()]
+    """The jobs' processes; there are others, that look after files or tell the commit and are gone at once."""
+    found = pathlib.Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    return [int(child) for child in found if "spawn_main" in command(child)]
+
+
+def command(child: str) -> str:
+    try:
+        return pathlib.Path(f"/proc/{child}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def repairs(folder: pathlib.Path) -> dict[str, int]:
@@ -75,7 +82,7 @@ def test_a_study_goes_on_wherever_it_was_ended(program, whole, tmp_path):
     process = started()
     wait_for(trained(3), process)
     wait_for(lambda: len(children(process.pid)) > 1, process)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)  # the youngest, which is far from its end
     status, _, errors = end(process)
     assert status == 1 and "1 of 4 jobs are not in the table: labels_" in errors.splitlines()[-1], errors
     assert "its process was killed by SIGKILL" in errors and len(table(tmp_path)) == 6
