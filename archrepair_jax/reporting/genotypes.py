@@ -21,12 +21,12 @@ def alphas(
     """softmax(alpha) against the step, a panel for each edge, each line labelled at its end.
 
     Args:
-        history: the shares by edge at some steps.
-        operations: the candidates of each edge.
+        history: the shares by edge at some steps; or by position, and of the ``positions`` themselves.
+        operations: the candidates of each edge, or position.
         chosen: what the found block has there, as far as there is one; need not be the largest share.
     """
     edges = sorted(operations)
-    nodes = 1 + max(int(edge.split("->")[1]) for edge in edges)
+    nodes = 1 + max((int(edge.split("->")[1]) for edge in edges if "->" in edge), default=0)
     columns = min(3, len(edges))
     rows = -(-len(edges) // columns)
     figure = Figure(figsize=(0.8 + 4.1 * columns, 0.5 + 3.2 * rows), layout="constrained")
@@ -42,7 +42,7 @@ def alphas(
         for name, path in zip(operations[edge], shares.T, strict=True):
             color, style = styles[name]
             axes.plot(steps, path, style, color=color, linewidth=2.8 if name == chosen.get(edge) else 1.3)
-        axes.set_title(arrow(edge, nodes), fontsize=10)
+        axes.set_title(arrow(edge, nodes) if "->" in edge else before(edge), fontsize=10)
         axes.set_xlabel("search step")
         axes.set_xlim(min(steps), max(steps) if max(steps) > min(steps) else min(steps) + 1)
         axes.set_ylim(0, 1.08 * top)
@@ -50,8 +50,13 @@ def alphas(
         _label_ends(axes, dict(zip(operations[edge], shares[-1], strict=True)), styles, chosen.get(edge))
     for axes in panels[: len(edges) : columns]:
         axes.set_ylabel("softmax(alpha)")
-    figure.suptitle("The mixture on each edge during the search", fontsize=11)
+    figure.suptitle("The mixture during the search", fontsize=11)
     return figure
+
+
+def before(position: str) -> str:
+    """What a panel without an edge shows."""
+    return position if position == "positions" else f"in front of {title(position)}"
 
 
 def block(edit: Mapping[str, Any]) -> Figure:

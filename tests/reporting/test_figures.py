@@ -123,6 +123,14 @@ def test_the_mixture_marks_what_was_chosen_and_not_what_is_largest(record):
     assert set(figures.draw_all(assemble(record))) == {"suspiciousness", "accuracy", "alphas"}
 
 
+def test_the_mixture_of_positions_is_drawn_too():
+    operations = {"positions": ["input", "stage2_block1"], "input": ["median", "contrast"], "stage2_block1": ["film"]}
+    shares = {name: [1 / len(each)] * len(each) for name, each in operations.items()}
+    figure = genotypes.alphas([{"step": step, "edges": shares} for step in (0, 5)], operations, {})
+    panels = [axes.get_title() for axes in figure.axes]
+    assert panels == ["in front of input", "positions", "in front of stage2 block1"]
+
+
 def assert_apart(figure, labels):
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(label) for label in labels]  # of an annotation, without its line
