@@ -8,6 +8,8 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# What tests compile runs for milliseconds, mostly: optimising it takes longer than all runs together.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test has compiled all find, in other processes too
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -15,6 +17,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test has compiled 
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import hypothesis
+import jax
 import jaxtyping
 import pytest
 from flax import struct
@@ -30,6 +33,19 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "program" in item.fixturenames:
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimised(request):
+    """Files with tests on real data are worth it; what was compiled either way would serve the other tests too."""
+    real = any("real_data" in item.fixturenames for item in request.session.items if item.path == request.path)
+    if real:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    if real:
+        jax.config.update("jax_disable_most_optimizations", True)
+        jax.clear_caches()
 
 
 @pytest.fixture

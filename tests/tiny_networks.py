@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.families.mlp import mlp
@@ -14,16 +13,6 @@ from archrepair_jax.search.cell import RelaxedBlock, full_masks, make_space
 from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.training.batches import Pool, make_pool
 from archrepair_jax.training.descent import TuningSettings
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """What these tests compile runs for milliseconds: optimising it takes longer than all runs together."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-    jax.clear_caches()  # what was compiled this way would serve later tests too, with other last bits
 
 
 def residual_network() -> Network:

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 from program import end, inside, results, wait_for
-from tiny_networks import compile_quickly, planar_network  # noqa: F401
+from tiny_networks import planar_network
 
 import archrepair_jax
 from archrepair_jax.errors import InputError

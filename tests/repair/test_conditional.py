@@ -9,7 +9,6 @@ import jsonschema
 import numpy as np
 import pytest
 import tiny_networks
-from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tiny_networks
 from flax import linen as nn
-from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import wrap as wrapping

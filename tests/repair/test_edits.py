@@ -8,7 +8,6 @@ import pytest
 import tiny_networks
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.network import block_variables

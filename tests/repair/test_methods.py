@@ -47,8 +47,10 @@ SEARCH = SearchSettings(warmup_steps=4, steps=5, projection_steps=2, selection_e
 SWARM = SwarmSettings(particles=4, iterations=9)
 ELSEWHERE = (
     "conditional",
+    "conditional_group",
     "conditional_search",
     "random_conditional",
+    "auto",
     "inserted_convolution",
     "batch_statistics",
 )

@@ -6,7 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from tiny_networks import compile_quickly, planar_network  # noqa: F401
+from tiny_networks import planar_network
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.survey import survey

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build

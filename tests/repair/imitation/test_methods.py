@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 import tiny_networks
-from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.blocks import Scale

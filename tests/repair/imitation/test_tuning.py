@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_networks
-from tiny_networks import compile_quickly  # noqa: F401
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.specification import CLASSIFICATION, Specification, label_slack

@@ -1,1 +1,0 @@
-from tiny_networks import compile_quickly  # noqa: F401
