@@ -9,13 +9,14 @@ from archrepair_jax.repair import METHODS
 
 
 @pytest.fixture(autouse=True)
-def methods(monkeypatch):
+def methods():
     """The table of methods, all made up; a test may add another."""
-    for name in list(METHODS):
-        monkeypatch.delitem(METHODS, name)
-    for method in MADE_UP:
-        monkeypatch.setitem(METHODS, method.name, method)
-    return lambda method: monkeypatch.setitem(METHODS, method.name, method)
+    known = dict(METHODS)  # monkeypatch would give them back in another order
+    METHODS.clear()
+    METHODS.update({method.name: method for method in MADE_UP})
+    yield lambda method: METHODS.update({method.name: method})
+    METHODS.clear()
+    METHODS.update(known)
 
 
 @pytest.fixture
