@@ -52,11 +52,13 @@ def test_it_repairs_reports_and_classifies(notebook, execute, tmp_path):
     assert len(shown(outputs["network"], "image/png")) == 1
 
 
+@pytest.mark.slow
 def test_it_says_when_the_expected_accelerator_is_missing(notebook, execute):
     with pytest.raises(CellExecutionError, match="expected a tpu, but JAX finds only the cpu"):
         execute(notebook, EXPECTED="tpu", CONFIG="configs/gone.py")
 
 
+@pytest.mark.slow
 def test_it_stops_when_the_run_fails(notebook, execute, tmp_path):
     with pytest.raises(CellExecutionError, match="the run ended early"):
         execute(notebook, CONFIG="configs/gone.py", WORKDIR=str(tmp_path))

@@ -175,6 +175,7 @@ def test_the_files_can_be_read(path, content):
     read(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(bytes_=st.binary(max_size=100), kept=st.sampled_from([0, 0, 4, 16, 100]))
 def test_any_bytes(path, content, bytes_, kept):

@@ -114,6 +114,7 @@ def test_config_files_that_are_not_there(complaint):
     assert "get_config() takes 0 positional arguments" in complaint(config=f"{CONFIG}:quick")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "words"),
     [

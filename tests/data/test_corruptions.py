@@ -179,18 +179,21 @@ def test_filters_keep_a_flat_image_flat(size, factor, share):
         np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MIXERS)
 def test_what_moves_or_mixes_pixels_leaves_a_flat_image(kind):
     images = jnp.full((4, 28, 28, 1), 0.4)
     np.testing.assert_allclose(quick_corrupt(images, jax.random.key(0), kind=kind, severity=4), images, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_plasma_fills_the_range():
     texture = quick(jax.vmap(lambda key: plasma(key, (64, 64), 2.0)))(jax.random.split(jax.random.key(0), 3))
     np.testing.assert_allclose(texture.min((1, 2, 3)), 0)
     np.testing.assert_allclose(texture.max((1, 2, 3)), 1)
 
 
+@pytest.mark.slow
 def test_frost_has_the_statistics_of_the_photographs():
     draw = quick(jax.vmap(lambda key: frost_texture(key, (32, 32), 1.0)))
     panes = 255 * np.asarray(draw(jax.random.split(jax.random.key(0), 2000)))
@@ -211,6 +214,7 @@ def test_quantize_cuts_off_and_keeps_whole_levels():
     np.testing.assert_array_equal(quantize(jnp.array([0.9 / 255, 1.9 / 255, 1.0])), [0, 1, 255])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "severity", "images", "message"),
     [

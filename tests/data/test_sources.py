@@ -243,6 +243,7 @@ def test_other_files_are_refused(tmp_path):
     assert "Is a directory" in refusal(DataSettings("npz", str(tmp_path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "train", "test"),
     [("cifar10", (32, 32, 3), 50_000, 10_000), ("fashion_mnist", (28, 28, 1), 60_000, 10_000)],

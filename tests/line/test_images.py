@@ -143,6 +143,7 @@ def test_a_finished_run_is_not_computed_again(program, tmp_path, monkeypatch, ca
     assert read(tmp_path) | {"environment": None} == read(finished) | {"environment": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged",
     [
@@ -200,6 +201,7 @@ def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch,
     assert arms(tmp_path).keys() == {"original"} and not (tmp_path / "repaired.json").exists()
 
 
+@pytest.mark.slow
 def test_a_kind_may_bring_its_severity_and_labels_divide_the_images(tmp_path, monkeypatch):
     kinds = ["--config.failures.kinds=('contrast-5','gaussian_noise-2')", "--config.data.labels=30"]
     sizes = ["--config.data.train_size=100", "--config.data.validation_size=0", "--config.data.clean_images=7"]
@@ -364,6 +366,7 @@ def test_data_that_changed_under_the_same_name_are_computed_again(own_data, tmp_
     )
 
 
+@pytest.mark.slow
 def test_weights_that_changed_under_the_same_name_are_computed_again(program, tmp_path, monkeypatch, capsys):
     weights, stages = tmp_path / "own.safetensors", "--config.stages=('evaluate',)"
     shutil.copy(program.finished()[0] / "model.safetensors", weights)
@@ -404,6 +407,7 @@ def test_a_method_that_spends_one_step_too_many_is_stopped_by_the_ledger(program
     assert arms(tmp_path)["greedy"] == arm and "greed" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_method_is_one_file_and_one_line(program, tmp_path, monkeypatch, capsys):
     shutil.copytree(program.finished()[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.setitem(METHODS, "toy", TOY)

@@ -115,6 +115,7 @@ def test_a_folder_of_another_version_is_refused(tmp_path, owner):
         WorkFolder(tmp_path, {})
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_folder(tmp_path):
     hold = "import sys; from archrepair_jax.line.work_folder import locked as l\nwith l(sys.argv[1]): print(1), input()"
     other = subprocess.Popen(

@@ -231,6 +231,7 @@ def test_settings_that_do_not_exist(changes, message):
         LocalizationSettings(**changes)
 
 
+@pytest.mark.slow
 def test_input_that_cannot_be_localized(fault):
     variables, failing, passing = fault
     nothing = failing[0][:0], failing[1][:0]

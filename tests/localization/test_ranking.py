@@ -54,6 +54,7 @@ def test_probability_splits_ties():
     np.testing.assert_allclose(worst_probability(scores), [(0.5 + 1 + 1 / 3) / 3, (0.5 + 1 / 3) / 3, 1 / 9], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_resampling_draws_as_many_failures_as_there_are():
     weights = resample(jax.random.key(0), jnp.array([1.0, 0, 1, 1, 1]), 400)
     np.testing.assert_array_equal(weights.sum(1), 4)

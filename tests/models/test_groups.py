@@ -111,6 +111,7 @@ def test_neurons_are_blamed_as_they_were(staged, threshold):
     assert after == pytest.approx(before, abs=1e-6) and len(set(after.values())) > 10
 
 
+@pytest.mark.slow
 def test_a_group_is_ranked_as_one_block(staged):
     network, variables = staged[1]
     x, labels = shown(network)

@@ -236,6 +236,7 @@ def test_impossible_settings_are_told_in_one_line(model, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_densenet_refuses_images_that_its_pooling_would_use_up():
     network = build(ModelSettings("densenet121", stem="imagenet"), (28, 28, 3), 10)
     with pytest.raises(InputError, match="too small"):

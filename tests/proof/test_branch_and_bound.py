@@ -61,6 +61,7 @@ def test_every_part_of_a_disjunction_is_proved():
     assert prove(NETWORK, VARIABLES, regions).status == proof.PROVED
 
 
+@pytest.mark.slow
 def test_a_proof_that_takes_too_long_says_so():
     settings = ProofSettings(batch_size=1, max_boxes=3)
     assert prove(NETWORK, VARIABLES, below(LEAST - 1e-6), settings).status == proof.OPEN

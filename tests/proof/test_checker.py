@@ -237,6 +237,7 @@ def boxes(seed, width):
     return lower, lower + width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", list(checker.LINES))
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
@@ -270,6 +271,7 @@ def test_what_the_prover_finds_is_found_again(activation, seed, width):
     assert (offset - abs(slope).sum(-1) >= ends).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", list(checker.LINES))
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.sampled_from([0.3, 2.0]), share=st.floats(0, 1))
@@ -355,6 +357,7 @@ def test_the_command_says_in_one_line_what_it_found(proved, tmp_path, capsys):
     assert len(read_certificate(certificate).child) == len(proof_itself.child)
 
 
+@pytest.mark.slow
 def test_the_checker_does_not_even_load_the_prover():
     code = "import sys, archrepair_jax.proof.checker; print([m for m in sys.modules if m.startswith('archrepair')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -26,6 +26,7 @@ def test_float32_ends_lie_inside(low, width):
         assert abs(inner_lower - low) <= max(width, abs(np.spacing(np.float32(low))))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31))
 def test_cells_lie_inside_their_regions(seed):
@@ -78,6 +79,7 @@ def test_descents_find_rare_violations(n29):
     assert (np.asarray(least) <= 0).sum() > 3 * (before <= 0).sum() > 0
 
 
+@pytest.mark.slow
 def test_seeking_keeps_to_the_region_of_each_start():
     space = [(np.array([[1.0]]), np.array([-10.0]))]
     prop = make_property([((np.array([0.0]), np.array([1.0])), space), ((np.array([2.0]), np.array([3.0])), space)])

@@ -245,6 +245,7 @@ def test_a_file_for_another_network_is_refused(parse):
         parse("")
 
 
+@pytest.mark.slow
 def test_a_normal_form_that_explodes_is_refused(parse):
     choice = "(or (<= Y_0 1) (<= Y_1 1))"
     doublings = math.ceil(math.log2(LIMIT))
@@ -255,6 +256,7 @@ def test_a_normal_form_that_explodes_is_refused(parse):
         parse(f"{SMALL}(assert (or {'(<= Y_0 1)' * (LIMIT + 1)}))")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "nested",
     [
@@ -289,6 +291,7 @@ def test_memory_grows_with_the_file_alone(parse):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_regions_of_very_different_sizes_are_refused_before_they_are_filled_up(parse):
     boxes = "".join(f"(and (<= X_0 0.{i:04}) (<= Y_0 1))" for i in range(1, 5000))
     with pytest.raises(InputError, match="line 13: expected regions that fit in 16777216 numbers"):

@@ -90,6 +90,7 @@ def test_multiply_adds_limit_it_too(problem, result):
     assert 0.8 * most < ledger.spent.multiply_adds <= most
 
 
+@pytest.mark.slow
 def test_the_least_that_it_says_lets_all_take_part(problem):
     views = {part: len(problem.examples(part).labels) for part in ("train", "validation", "guard")}
     own = team("fine_tune_block", "fine_tune_last")

@@ -117,6 +117,7 @@ def test_a_random_genotype_is_of_the_same_space(images):
     assert repairs[0].trace["beside"] in OWN.beside
 
 
+@pytest.mark.slow
 def test_what_a_block_may_add_is_limited():
     network = tiny_networks.residual_network()
     edit = Inserted("stem", Filters(("sep_conv_5x5", "residual_conv")))

@@ -76,6 +76,7 @@ def changed(before, after) -> set[str]:
     return {name for name in before["params"] if not same(name)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "block", "learns"),
     [
@@ -91,6 +92,7 @@ def test_a_group_learns_and_nothing_else(problem, group, block, learns):
     jax.tree.map(np.testing.assert_array_equal, problem.variables["batch_stats"], repair.variables["batch_stats"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["", "stem+stage1"])
 def test_a_group_that_was_made_already_is_the_group(problem, named):
     network, variables = regroup(problem.network, problem.variables, ("stem+stage1",))
@@ -148,6 +150,7 @@ def test_eight_devices_measure_what_one_does(problem):
     assert one == pytest.approx(eight, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_block_of_zeros_stays_and_the_others_learn(problem):
     """Its relative norm is no number."""
     block = "stage1_block1"
@@ -208,6 +211,7 @@ def test_fractions_that_are_none(fractions, words):
         WeightAverageSettings(fractions=fractions)
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_the_mixture_and_weights_stay(problem):
     repair, ledger = repaired(problem, "batch_statistics", devices=EIGHT)
     assert ledger.spent.passes == 64  # every train example once
@@ -238,6 +242,7 @@ class Foreign(nn.Module):
         return nn.Dense(4)(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_statistics_do_not_depend_on_a_modules_momentum():
     network, variables = wrapping.wrap(
         Foreign(), Foreign().init(jax.random.key(0), np.zeros((1, 8, 8, 1)), True), (8, 8, 1)

@@ -33,6 +33,7 @@ def test_the_schema_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
+@pytest.mark.slow
 def test_a_complete_report_is_written_and_read_back(record, tmp_path):
     report = write(tmp_path, record)
     text = (tmp_path / "report.json").read_text()

@@ -158,6 +158,7 @@ def test_what_does_not_fit_is_refused_by_name(operation, shape, are):
         ConditionalFilters(Filters(("film", operation))).init(jax.random.key(0), jnp.zeros((2, *shape)), False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("operations", "shape"), [(OF_MAPS, (6, 6, 3)), (OF_MAPS, (6, 6, 8)), (OF_VECTORS, (8,))])
 def test_some_candidates_are_inherited_with_their_weights_in_the_mixture(operations, shape):
     x, whole = noise(5, *shape), Filters(operations, 16)

@@ -79,6 +79,7 @@ def test_a_silent_operation_says_nothing_until_its_scale_learns(operation):
     assert jnp.abs(loud).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_blur_keeps_flat_images_and_removes_a_checkerboard():
     flat, board = np.full((1, 6, 6, 2), 0.7), np.indices((6, 6)).sum(0)[None, :, :, None] % 2 * np.ones(2)
     blur = lambda x, stride=1: np.asarray(Blur().apply({}, jnp.asarray(x, jnp.float32), stride))  # noqa: E731
@@ -94,6 +95,7 @@ def test_a_blur_spreads_a_point_by_binomial_weights_within_its_channel():
     assert (spread[..., 1].sum(), jnp.abs(spread[..., 0]).sum()) == (16, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 6, 6, 3), (2, 3)], ids=["maps", "vectors"])
 def test_a_gate_scales_channels_by_the_means_of_all(shape):
     x = jax.random.normal(jax.random.key(0), shape)

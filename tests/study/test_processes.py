@@ -54,6 +54,7 @@ def whole(program, tmp_path_factory):
     return table(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/task").exists(), reason="this system does not list processes in /proc")
 def test_a_study_goes_on_wherever_it_was_ended(program, whole, tmp_path):
     done = {}

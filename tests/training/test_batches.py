@@ -73,6 +73,7 @@ def test_devices_share_one_batch_with_the_same_augmentation():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_images_are_scaled_and_augmented_anew_each_step_but_features_are_left_alone():
     image = np.arange(36, dtype=np.uint8).reshape(1, 6, 6, 1) * 7
     pool = plain_pool(image, np.zeros(1, np.int32), 3, jax.random.key(0))
@@ -91,6 +92,7 @@ def test_a_plain_pool_has_no_original_to_keep_to():
     assert (len(pool.failing), len(pool.passing), pool.reference.shape) == (0, 5, (5, 3))
 
 
+@pytest.mark.slow
 def test_the_loss_by_hand():
     logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]]))
     reference = jnp.log(jnp.array([[0.25, 0.25, 0.5], [0.1, 0.1, 0.8]]))

@@ -60,6 +60,7 @@ def test_what_is_kept_comes_back_bit_for_bit_where_it_was(tmp_path, opened):
     assert [*history[0]] == ["step", "loss"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, opened):
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

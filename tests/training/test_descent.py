@@ -75,6 +75,7 @@ def test_blocks_that_are_no_neighbours_learn_at_rates_of_their_own():
     assert moved["stem"] == pytest.approx(moved["head"] / 10, rel=1e-3)  # Adam's first step is the rate itself
 
 
+@pytest.mark.slow
 def test_one_rate_for_all_is_the_plain_optimizer():
     params = {"a": {"w": jnp.array([1.0, -2.0])}, "b": {"w": jnp.array([3.0])}}
     gradients = jax.tree.map(lambda x: x / 7, params)

@@ -77,12 +77,14 @@ def test_nan_is_never_the_best():
     assert swarm.own_cost.min() < -0.9 and swarm.best[0] > 0.9
 
 
+@pytest.mark.slow
 def test_it_stops_after_as_many_idle_iterations_as_the_patience():
     still = SwarmSettings(iterations=50, patience=7)
     assert minimum(lambda w: jnp.ones(len(w)), 2, still).iteration == 1 + 7  # the first one gains on no cost at all
     assert minimum(lambda w: jnp.ones(len(w)), 2, dataclasses.replace(still, patience=60)).iteration == 50
 
 
+@pytest.mark.slow
 def test_gains_within_the_tolerance_are_idle():
     """Gains end, for this tolerance, while the swarm still creeps closer."""
     patient, coarse = (SwarmSettings(tolerance=tolerance, patience=10) for tolerance in (0.0, 0.01))

@@ -68,6 +68,7 @@ def assert_same(left, right):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_small_file_is_read_as_it_stands(small):
     network, variables, header = read_nnet(small)
     assert network == Network(mlp(1, widths=(3,)), (2,), 1)

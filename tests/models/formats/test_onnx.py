@@ -77,6 +77,7 @@ def save_chain(path, operations, shape=(1, 6), opset=20, domain=""):
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_exported_mlp_has_the_same_logits_and_comes_back_the_same(tmp_path, activation):
     network, variables = random_mlp(activation)

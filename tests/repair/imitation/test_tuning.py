@@ -214,6 +214,7 @@ def test_any_activation_is_repaired(activation):
     assert (after != wanted)[wanted == before].mean() < 0.1
 
 
+@pytest.mark.slow
 def test_the_same_seed_finds_the_same_factors():
     network = tiny_networks.vector_network()
     variables = tiny_networks.random_variables(network)
@@ -266,6 +267,7 @@ def test_outputs_are_scaled_only_if_wanted():
         tune_neurons(Original(network, variables, CLASSIFICATION), cases, unwanted, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_outputs_alone_may_be_chosen():
     """The output layer takes in factors of its own, so its input is what is kept ready, not its output."""
     network, variables = hand_made()
