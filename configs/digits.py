@@ -5,9 +5,14 @@
 Clean digits leave a handful of failures, too few to say anything; so the failures are those under strong noise, blur
 and low contrast, and fifteen corruptions of other images judge the repair.
 
-Expected time: HEAD_TIME
+Expected time: 4 minutes on 2 CPU cores beside two other runs; alone it was not timed. On an accelerator it was not
+timed either.
 
-Measured outcome (HEAD_OUTCOME).
+Measured outcome (seed 0, 359 test images, results/digits.csv): the repair lifts the mean corrupted accuracy from 69.7
+to 93.0 %, on corruptions it never saw from 70.3 to 92.0 %, and clean images from 95.5 to 97.2 %. With the same budget,
+fine-tuning the whole network reaches 90.6 % (clean 96.1 %), a random architecture for the suspect block 84.7 % (96.1 %)
+and fine-tuning that block 84.0 % (95.8 %). What was the repair here before, the search in place
+(``--config.repair.method=reconstruction``), the guard refused.
 
 The repair is a block that looks at its input, in front of the network, which learns with it. Of five settings (gates
 with and without a hidden layer; the stage behind learning beside, or the network, at 2e-3 or 5e-3) it was the best on
