@@ -34,17 +34,20 @@ class AutoSettings:
         methods: who takes part, each with its own settings; of equally good ones the first is preferred.
         share: of the budget, for all rounds but the last repair.
         fractions: at which the rounds' repairs are judged, see ``GuardSettings``.
+        examples: validation examples at most that they are judged on, as many of each view.
     """
 
     methods: tuple[str, ...] = RACERS
     share: float = 0.5
     fractions: tuple[float, ...] = (1.0, 0.5)
+    examples: int = 512
 
     def __post_init__(self):
         one_of("methods", self.methods, self.methods)  # none twice
         if not self.methods:
             raise InputError("methods is empty: name those that race")
         within("share", self.share, 0.01, 0.99)
+        within("examples", self.examples, 1)
         GuardSettings(self.fractions)
 
     @property
@@ -65,7 +68,7 @@ def race(methods: Mapping[str, Method]) -> Method:
         """So much that every racer that fits can take part in the first round."""
         own = [name for name in plan.own.others if fits(methods, plan, name) is None]
         each = max(methods[name].least(dataclasses.replace(plan, own=plan.own.others[name])) for name in own)
-        judged = len(plan.own.settings.fractions) * plan.rows["validation"]
+        judged = len(plan.own.settings.fractions) * min(plan.own.settings.examples, plan.rows["validation"])
         rounds, share = plan.own.settings.rounds, plan.own.settings.share
         return math.ceil((each + judged) * len(own) * max(rounds, 1) / share)
 
@@ -145,7 +148,8 @@ def try_out(
 ) -> Trial:
     """One racer's repair, judged on validation examples by the guard's rule."""
     rule = GuardSettings(own.fractions, settings.guard.clean_drop)
-    shown = dataclasses.replace(problem, examples=lambda _: problem.validation)
+    few = problem.validation.some(own.examples)
+    shown = dataclasses.replace(problem, examples=lambda _: few)
     try:
         with loop.ledger.set_aside(guard_price(shown, rule, loop.devices)):
             repair = do(loop)

@@ -53,6 +53,11 @@ class Examples:
         views, images = self.correct.shape
         return (np.arange(views)[:, None] * images + np.arange(min(images, max(1, most // views)))).reshape(-1)
 
+    def some(self, most: int) -> "Examples":
+        """The first images in all views, as many as ``some_of_each_view``."""
+        rows = self.some_of_each_view(most)
+        return Examples(self.images[rows], self.labels[rows], self.logits[rows], self.views)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
