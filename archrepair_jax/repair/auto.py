@@ -65,9 +65,9 @@ def race(methods: Mapping[str, Method]) -> Method:
             raise InputError(f"none of {', '.join(plan.own.others)} fits here: name others in methods.auto.methods")
 
     def least(plan: Plan) -> int:
-        """So much that every racer that fits can take part in the first round."""
+        """So much that the cheapest racer can take part in the first round: one that cannot pay loses."""
         own = [name for name in plan.own.others if fits(methods, plan, name) is None]
-        each = max(methods[name].least(dataclasses.replace(plan, own=plan.own.others[name])) for name in own)
+        each = min(methods[name].least(dataclasses.replace(plan, own=plan.own.others[name])) for name in own)
         judged = len(plan.own.settings.fractions) * min(plan.own.settings.examples, plan.rows["validation"])
         rounds, share = plan.own.settings.rounds, plan.own.settings.share
         return math.ceil((each + judged) * len(own) * max(rounds, 1) / share)
