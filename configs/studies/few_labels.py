@@ -48,7 +48,13 @@ TRIED = {
 }
 METHODS = tuple(TRIED)
 MAIN = ("conditional", "fine_tune_network", "auto_rgn", "fine_tune_group", "fine_tune_block")
-CHOSEN: dict[int, dict[str, int]] = {20: {}, 100: {}, 500: {}, 2000: {}}  # by labels and method, of TRIED
+CHOSEN: dict[int, dict[str, int]] = {  # by labels and method, of TRIED
+    20: {},
+    100: dict.fromkeys(METHODS, 0)
+    | {"inserted_convolution": 1, "fine_tune_group": 1, "fine_tune_last": 2, "spectrum_rgn": 1},
+    500: {},
+    2000: {},
+}
 MULTIPLY_ADDS = 3 * 12_288 * 40_551_040  # a gradient of the whole network for each sample of the budget
 
 
