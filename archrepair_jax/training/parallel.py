@@ -131,23 +131,21 @@ class ParallelMap:
     """Applies ``function(constants, batch)``, exactly, to a long array, ``batch_size`` rows a call over all devices.
 
     Called with constants and an array [N, …], it gives the stacked results [N, …] as a host array; the last batch is
-    padded with zeros, and the padding cut off again. Fewer rows than a batch go in one of a power of two.
+    padded with zeros, and the padding cut off again.
     """
 
     def __init__(self, function: Callable, devices: Devices, batch_size: int):
         self.function, self.devices = function, devices
-        self.batch_size = batch_size
+        self.size = -(-batch_size // len(devices)) * len(devices)
         self._mapped = jax.pmap(exact(function), AXIS, in_axes=(None, 0), devices=list(devices))
 
     def __call__(self, constants: Any, array: Any) -> np.ndarray:
         constants, parts = replicate(constants, self.devices), []
-        rows = max(len(array), 1)  # no rows, too, have results of some shape
-        size = -(-min(self.batch_size, 1 << (rows - 1).bit_length()) // len(self.devices)) * len(self.devices)
-        for start in range(0, rows, size):
-            batch = np.asarray(array[start : start + size])
-            padded = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
+        for start in range(0, max(len(array), 1), self.size):  # no rows, too, have results of some shape
+            batch = np.asarray(array[start : start + self.size])
+            padded = np.concatenate([batch, np.zeros((self.size - len(batch), *batch.shape[1:]), batch.dtype)])
             out = self._mapped(constants, padded.reshape(len(self.devices), -1, *batch.shape[1:]))
-            parts.append(np.asarray(out).reshape(size, *out.shape[2:])[: len(batch)])
+            parts.append(np.asarray(out).reshape(self.size, *out.shape[2:])[: len(batch)])
         return np.concatenate(parts)
 
     def price(self, constants: Any, array: Any) -> Cost:

@@ -51,7 +51,6 @@ def make_cases(network, variables, count: int = 200) -> Cases:
 OUTPUTS = st.lists(st.lists(st.integers(-50, 50).map(float), min_size=3, max_size=3), min_size=4, max_size=12)
 
 
-@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(OUTPUTS, OUTPUTS)
 def test_targets_are_right_and_made_of_the_nearest(negatives, positives):
@@ -93,7 +92,6 @@ def test_without_negatives_there_is_nothing_to_repair():
         targets(np.zeros(0, int), np.zeros((0, 3)), np.zeros((4, 3)), slack, MEAN)
 
 
-@pytest.mark.slow
 def test_each_kind_keeps_its_own_behaviour():
     """The released code of the method mixed its batches up; here, each kind of example carries its own targets."""
     network, variables = planar_network(3, stretch=3.0)
@@ -108,7 +106,6 @@ def test_each_kind_keeps_its_own_behaviour():
     assert float(lessons.margin) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_what_is_to_be_kept_is_kept():
     """By emphasis, so that nothing is compiled anew."""
     network, variables = planar_network(3, stretch=3.0)
@@ -126,7 +123,6 @@ def test_what_is_to_be_kept_is_kept():
     assert drifts((0.0, 20.0))[1] < 0.5 * free[1]
 
 
-@pytest.mark.slow
 def test_a_margin_is_asked_for():
     network, variables = planar_network(3, stretch=3.0)
     cases, key = make_cases(network, variables), jax.random.key(5)
@@ -139,7 +135,6 @@ def test_a_margin_is_asked_for():
     assert least(margin_weight=1.0) > least(margin_weight=0.0)
 
 
-@pytest.mark.slow
 def test_the_head_learns_from_behaviour_before_it():
     network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
@@ -153,7 +148,6 @@ def test_the_head_learns_from_behaviour_before_it():
     assert (now > 0).mean() > 0.3
 
 
-@pytest.mark.slow
 def test_one_device_and_eight_agree():
     network, variables = planar_network(3, stretch=3.0)
     cases, key = make_cases(network, variables), jax.random.key(7)
@@ -162,13 +156,9 @@ def test_one_device_and_eight_agree():
         retrain(Original(network, variables, CLASSIFICATION), cases, learn, key, Loop(tuple(jax.devices()[:count])))
         for count in (1, 8)
     )
-    # Adam makes a whole step of a gradient that is nothing but rounding, as a weight or two have here
-    pairs = zip(jax.tree.leaves(one["params"]), jax.tree.leaves(eight["params"]), strict=True)
-    apart = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
-    assert np.quantile(apart, 0.9) < 5e-4  # a step is six times as long
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one, eight)
 
 
-@pytest.mark.slow
 def test_examples_outside_may_be_missing():
     network, variables = planar_network(3, stretch=3.0)
     cases = make_cases(network, variables)
