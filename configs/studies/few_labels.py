@@ -14,8 +14,8 @@ held out of the training images, 500 of them. ``CHOSEN`` holds what came out bes
 after the guard; numbers of labels for which it is empty were not tried to the end yet, and the study leaves them out.
 
 Not tuned alike in one respect: before, some fifteen settings of ``conditional`` (candidates, gates, rates,
-``preserve``), but of the controls only the network at 3e-4, were looked at with 100 labels and seeds 100 to 103, on images held out
-likewise; that suggested the conditional settings that are tried. For six methods the lowest rate tried was the best.
+``preserve``), but of the controls only the network at 3e-4, were looked at with 100 labels and seeds 100 to 103, on
+images held out likewise; that suggested the conditional settings that are tried. For six methods the lowest rate tried was the best.
 
 Expected time: one to three minutes an arm and core.
 """
