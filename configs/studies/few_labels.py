@@ -15,7 +15,8 @@ after the guard; numbers of labels for which it is empty were not tried to the e
 
 Not tuned alike in one respect: before, some fifteen settings of ``conditional`` (candidates, gates, rates,
 ``preserve``), but of the controls only the network at 3e-4, were looked at with 100 labels and seeds 100 to 103, on
-images held out likewise; that suggested the conditional settings that are tried. For six methods the lowest rate tried was the best.
+images held out likewise; that suggested the conditional settings that are tried. For six methods the lowest rate tried
+was the best.
 
 Expected time: one to three minutes an arm and core.
 """

@@ -18,6 +18,7 @@ from archrepair_jax.training.batches import Samples
 from archrepair_jax.training.loop import Loop
 
 MEAN, FIRST = (ImitationRetrainingSettings(neighbours=3, reduce=reduce) for reduce in ("mean", "first"))
+pytestmark = pytest.mark.slow
 LEARN = ImitationRetrainingSettings(
     neighbours=5,
     imitate=1.0,
