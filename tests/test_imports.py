@@ -68,6 +68,12 @@ def test_imports_point_downwards():
     assert not upwards
 
 
+def test_nobody_asks_what_kind_of_block_one_is():
+    """A block is what its methods say, so that a new kind of one fits in anywhere."""
+    asking = re.compile(r"isinstance\(.*Block")
+    assert [name for name, file in modules().items() if asking.search(file.read_text("utf-8"))] == []
+
+
 def test_no_modules_import_each_other():
     order = list(graphlib.TopologicalSorter(graph()).static_order())  # raises CycleError, with the cycle
     assert {f"{PACKAGE}.errors", f"{PACKAGE}.main"} <= set(order)
