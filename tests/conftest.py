@@ -5,7 +5,7 @@ import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What tests compile runs for milliseconds, mostly: optimising it takes longer than all runs together, and the newer
-# emitters of CPU code twice the older ones' time. The program's own processes have the newer ones, as its users do.
+# emitters of CPU code twice the older ones' time. The notebook's test has the newer ones, as users do.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -35,8 +36,9 @@ class Program:
         self.folder = folder
 
     def environment(self) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
-        return own | {
+        one_device = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
+        return os.environ | {
+            "XLA_FLAGS": one_device,
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

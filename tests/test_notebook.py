@@ -15,9 +15,9 @@ def notebook():
 @pytest.fixture
 def execute(program, monkeypatch):
     """Runs a notebook as Jupyter does, with other values in the cell tagged ``parameters``."""
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
     for name, value in program.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("XLA_FLAGS")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
     def run(notebook, **parameters: str):

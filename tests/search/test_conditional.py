@@ -35,7 +35,8 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 def variables_of(genotype: Filters, passing: np.ndarray, loud: float = 0.0):
     """A block's variables with the reference of these examples; ``loud`` is the size of what else starts at zero."""
-    made = ConditionalFilters(genotype).init(jax.random.key(0), jnp.asarray(passing[:1]), False)
+    init = jax.jit(ConditionalFilters(genotype).init, static_argnums=2)
+    made = init(jax.random.key(0), jnp.asarray(passing[:1]), False)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: leaf + loud * rng.normal(size=leaf.shape).astype(np.float32), made["params"])
     compared = reference(measured(jnp.asarray(passing)))
