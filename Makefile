@@ -14,7 +14,7 @@ check: SUBSET := -m "not slow"
 check test: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(SUBSET)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(SUBSET)
 
 $(STAMP): setup.cfg constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv .venv

@@ -1,11 +1,10 @@
 """Small problems for all tests of repair methods: of vectors, and of images."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 import tiny_networks
+import tiny_problems
 
 from archrepair_jax.repair.problem import Examples, Problem
 from archrepair_jax.views.view import CLEAN, View
@@ -33,15 +32,4 @@ def problem() -> Problem:
 def images() -> Problem:
     """Images that the network is right about by definition, and copies of low contrast, which it mostly is not."""
     network = tiny_networks.plain_network()
-    variables = tiny_networks.random_variables(network)
-
-    @functools.cache
-    def look(part: str) -> Examples:
-        images, _ = tiny_networks.random_examples(network, 48, len(part))
-        labels = np.asarray(network.apply(variables, images / np.float32(255))).argmax(-1).astype(np.int32)
-        labels[0] = (labels[0] + 1) % network.num_classes
-        images = np.concatenate([images, (images * 0.15).astype(np.uint8)])
-        scores = np.asarray(network.apply(variables, images / np.float32(255)))
-        return Examples(images, np.tile(labels, 2), scores, (CLEAN, View("contrast", 5)))
-
-    return Problem(network, variables, "block1", look, jax.random.key(0))
+    return tiny_problems.of_images(network, tiny_networks.random_variables(network), "block1", count=48)

@@ -9,6 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 import tiny_networks
+from tiny_problems import one_by_one
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
@@ -17,7 +18,7 @@ from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair.conditional import CONDITIONAL, ConditionalSettings, position
 from archrepair_jax.repair.edits import Inserted, apply, from_json, to_json
 from archrepair_jax.repair.method import Plan
-from archrepair_jax.repair.problem import Examples, Problem, logits
+from archrepair_jax.repair.problem import Examples, Problem
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.repair.verdict import at_fraction
 from archrepair_jax.search.conditional import OF_MAPS
@@ -64,10 +65,10 @@ def test_it_learns_with_the_network_frozen(problem):
 @pytest.mark.slow
 def test_it_begins_at_the_original_bit_for_bit(problem):
     repair, _, _ = repaired(problem)
-    network, images = apply(problem.network, repair.edits), problem.guard.images
-    before = logits(problem.network, problem.variables, images, ONE)
-    np.testing.assert_array_equal(logits(network, at_fraction(repair, 0.0), images, ONE), before)
-    assert np.abs(logits(network, repair.variables, images, ONE) - before).max() > 1e-2
+    network = apply(problem.network, repair.edits)
+    before = one_by_one(problem.network, problem.variables, problem)
+    np.testing.assert_array_equal(one_by_one(network, at_fraction(repair, 0.0), problem), before)
+    assert np.abs(one_by_one(network, repair.variables, problem) - before).max() > 1e-2
 
 
 @pytest.mark.slow

@@ -1,13 +1,13 @@
 """The controls that a block search must beat, each by what it alone does, on one small problem of images."""
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
 import pytest
 import tiny_networks
 from flax import linen as nn
+from tiny_problems import of_images, one_by_one
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import wrap as wrapping
@@ -17,7 +17,7 @@ from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.edits import apply
 from archrepair_jax.repair.fine_tuning import GroupTuningSettings, RateSettings
 from archrepair_jax.repair.method import Plan
-from archrepair_jax.repair.problem import Examples, Problem, logits
+from archrepair_jax.repair.problem import Problem, logits
 from archrepair_jax.repair.relative_gradients import RelativeGradientSettings, relative_norms
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.repair.verdict import at_fraction
@@ -27,32 +27,17 @@ from archrepair_jax.training.descent import TuningSettings
 from archrepair_jax.training.ledger import Ledger
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import AXIS, choose_devices
-from archrepair_jax.views.view import CLEAN, View
 
 ONE, EIGHT = choose_devices(1), choose_devices(8)
 SETTINGS = RepairSettings(budget=200, tuning=TuningSettings(batch_size=16, learning_rate=1e-2))
-
-
-def make_problem(network, variables, block: str, suspiciousness=None) -> Problem:
-    """Images that the network is mostly right about by definition, and copies of low contrast."""
-
-    @functools.cache
-    def look(part: str) -> Examples:
-        images, _ = tiny_networks.random_examples(network, 32, len(part))
-        labels = np.asarray(network.apply(variables, images / np.float32(255))).argmax(-1).astype(np.int32)
-        labels[0] = (labels[0] + 1) % network.num_classes
-        images = np.concatenate([images, (images * 0.15).astype(np.uint8)])
-        scores = np.asarray(network.apply(variables, images / np.float32(255)))
-        return Examples(images, np.tile(labels, 2), scores, (CLEAN, View("contrast", 5)))
-
-    return Problem(network, variables, block, look, jax.random.key(0), suspiciousness or {})
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
     network = tiny_networks.residual_network()
     scores = {"stem": 0.1, "stage1_block1": 0.2, "stage2_block1": -0.3}  # stage 3 is excluded
-    return make_problem(network, tiny_networks.random_variables(network), "stage1_block1", scores)
+    variables = tiny_networks.random_variables(network)
+    return of_images(network, variables, "stage1_block1", suspiciousness=scores)
 
 
 def repaired(problem: Problem, method: str, own=None, devices=ONE, budget: int = SETTINGS.budget):
@@ -96,7 +81,7 @@ def test_a_group_learns_and_nothing_else(problem, group, block, learns):
 @pytest.mark.parametrize("named", ["", "stem+stage1"])
 def test_a_group_that_was_made_already_is_the_group(problem, named):
     network, variables = regroup(problem.network, problem.variables, ("stem+stage1",))
-    grouped = make_problem(network, variables, "stem+stage1")
+    grouped = of_images(network, variables, "stem+stage1")
     repair, _ = repaired(grouped, "fine_tune_group", GroupTuningSettings(0.0, named))
     assert changed(variables, repair.variables) == {"stem+stage1"}
 
@@ -156,7 +141,7 @@ def test_a_block_of_zeros_stays_and_the_others_learn(problem):
     block = "stage1_block1"
     zeros = jax.tree.map(np.zeros_like, problem.variables["params"][block])
     variables = problem.variables | {"params": problem.variables["params"] | {block: zeros}}
-    repair, _ = repaired(make_problem(problem.network, variables, "stem"), "auto_rgn")
+    repair, _ = repaired(of_images(problem.network, variables, "stem"), "auto_rgn")
     assert repair.trace["factors"][block] == 0
     assert changed(variables, repair.variables) == variables["params"].keys() - {block}
 
@@ -247,7 +232,7 @@ def test_statistics_do_not_depend_on_a_modules_momentum():
     network, variables = wrapping.wrap(
         Foreign(), Foreign().init(jax.random.key(0), np.zeros((1, 8, 8, 1)), True), (8, 8, 1)
     )
-    problem = make_problem(network, variables, "model")
+    problem = of_images(network, variables, "model")
     repair, _ = repaired(problem, "batch_statistics")
     (norm,) = repair.variables["batch_stats"]["model"]["module"].values()
     np.testing.assert_allclose(norm["mean"], (problem.train.images / np.float32(255)).mean((0, 1, 2)), rtol=1e-3)
@@ -264,10 +249,10 @@ def test_a_convolution_in_front_learns_alone(problem):
     repair, ledger = repaired(problem, "inserted_convolution")
     (edit,) = repair.edits
     assert edit.genotype.operations == ("residual_conv",) and changed(problem.variables, repair.variables) == set()
-    network, images = apply(problem.network, repair.edits), problem.guard.images
-    before = logits(problem.network, problem.variables, images, ONE)
-    np.testing.assert_array_equal(logits(network, repair.start, images, ONE), before)
-    assert np.abs(logits(network, repair.variables, images, ONE) - before).max() > 1e-2
+    network = apply(problem.network, repair.edits)
+    before = one_by_one(problem.network, problem.variables, problem)
+    np.testing.assert_array_equal(one_by_one(network, repair.start, problem), before)
+    assert np.abs(one_by_one(network, repair.variables, problem) - before).max() > 1e-2
     assert 3 * (SETTINGS.budget - 16) < ledger.spent.passes
     (said,) = METHODS["inserted_convolution"].story(repair.trace)
     assert said.endswith(f"{1 * 9 * 12 + 12 + 12 * 9 + 1} added parameters")
