@@ -9,6 +9,7 @@ together is ours. Beside it, the control: a random genotype of the same space, t
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -214,15 +215,16 @@ def decide(
 
 def affordable(network: Network, edit: Inserted, own: ConditionalSearchSettings) -> bool:
     """Whether a block adds no more than it may."""
+    shares = own.added_multiply_adds, own.added_parameters
+    sizes = zip(size(edit.apply(network)), size(network), shares, strict=True)
+    return all(after <= before * (1 + share) for after, before, share in sizes)
 
-    def size(network: Network) -> np.ndarray:
-        shapes = jax.eval_shape(network.init, jax.random.key(0))
-        return np.array([multiply_adds(network, shapes), parameters(shapes)])
 
-    before = size(network)
-    return bool(
-        (size(edit.apply(network)) <= before * (1 + np.array([own.added_multiply_adds, own.added_parameters]))).all()
-    )
+@functools.lru_cache(maxsize=4)  # the original's is asked for with every genotype
+def size(network: Network) -> tuple[int, int]:
+    """Multiply-adds an input, and parameters."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    return multiply_adds(network, shapes), parameters(shapes)
 
 
 def learned(original: Variables, state: SearchState, relaxation: InFront, edit: Inserted) -> Variables:

@@ -205,7 +205,8 @@ def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch,
 def test_a_kind_may_bring_its_severity_and_labels_divide_the_images(tmp_path, monkeypatch):
     kinds = ["--config.failures.kinds=('contrast-5','gaussian_noise-2')", "--config.data.labels=30"]
     sizes = ["--config.data.train_size=100", "--config.data.validation_size=0", "--config.data.clean_images=7"]
-    assert again(monkeypatch, tmp_path, *kinds, *sizes, "--config.evaluation.kinds=('contrast-4','fog')") == 0
+    method = ["--config.repair.method=fine_tune_block", "--config.controls=()"]  # any will do
+    assert again(monkeypatch, tmp_path, *kinds, *sizes, *method, "--config.evaluation.kinds=('contrast-4','fog')") == 0
     report = read(tmp_path)
     views = [(view["kind"], view["severity"], view["train_examples"]) for view in report["failures"]["views"]]
     assert views == [("clean", 0, 18), ("contrast", 5, 18), ("gaussian_noise", 2, 18)]
@@ -319,9 +320,9 @@ def test_the_most_suspicious_unit_speaks_for_its_block():
 @pytest.mark.slow
 def test_clean_failures_alone_are_a_use(tmp_path, monkeypatch, capsys):
     kinds = ["--config.failures.kinds=()", "--config.evaluation.kinds=()", "--config.training.steps=20"]
-    assert again(monkeypatch, tmp_path, *kinds) == 0
+    assert again(monkeypatch, tmp_path, *kinds, "--config.repair.method=fine_tune_network") == 0
     report, found = read(tmp_path), arms(tmp_path)
-    assert report["status"] != "nothing_to_repair" and found["reconstruction"]["measures"]["corrupted"] is None
+    assert report["status"] != "nothing_to_repair" and found["fine_tune_network"]["measures"]["corrupted"] is None
     assert found["fine_tune_block"]["measures"]["difference_to_repair"]["low"] is not None
     assert report["outcome_line"] in capsys.readouterr().out
 
