@@ -50,10 +50,6 @@ class AutoSettings:
         within("examples", self.examples, 1)
         GuardSettings(self.fractions)
 
-    @property
-    def rounds(self) -> int:
-        return math.ceil(math.log2(len(self.methods)))
-
 
 def race(methods: Mapping[str, Method]) -> Method:
     """The method that lets others race; ``methods`` are those that there are."""
@@ -68,9 +64,10 @@ def race(methods: Mapping[str, Method]) -> Method:
         """So much that the cheapest racer can take part in the first round: one that cannot pay loses."""
         own = [name for name in plan.own.others if fits(methods, plan, name) is None]
         each = min(methods[name].least(dataclasses.replace(plan, own=plan.own.others[name])) for name in own)
+        if not (rounds := halvings(len(own))):
+            return each
         judged = len(plan.own.settings.fractions) * min(plan.own.settings.examples, plan.rows["validation"])
-        rounds, share = plan.own.settings.rounds, plan.own.settings.share
-        return math.ceil((each + judged) * len(own) * max(rounds, 1) / share)
+        return math.ceil((each + judged) * len(own) * rounds / plan.own.settings.share)
 
     def story(trace: Mapping[str, Any]) -> list[str]:
         """How the race went, and what the winner tells."""
@@ -92,6 +89,11 @@ def race(methods: Mapping[str, Method]) -> Method:
     )
 
 
+def halvings(racers: int) -> int:
+    """The rounds until one is left, half of them, rounded down, going on after each."""
+    return racers.bit_length() - 1
+
+
 def fits(methods: Mapping[str, Method], plan: Plan, name: str) -> str | None:
     """What speaks against a racer; None if nothing does."""
     try:
@@ -109,8 +111,8 @@ def run(
     )
     against = {name: fits(methods, plan, name) for name in own.others}
     racers = left = [name for name, reason in against.items() if reason is None]
-    told, rounds = [], math.ceil(math.log2(len(left)))
-    share = of(left_over(loop.ledger), own.settings.share / max(rounds, 1))
+    told = []
+    share = of(left_over(loop.ledger), own.settings.share / max(halvings(len(racers)), 1))
     while len(left) > 1:
         tried = {}
         for name in left:

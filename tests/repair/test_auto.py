@@ -22,7 +22,7 @@ from archrepair_jax.training.parallel import choose_devices
 
 ONE, AUTO = choose_devices(1), METHODS["auto"]
 SETTINGS = RepairSettings(
-    budget=1600, tuning=TuningSettings(batch_size=8, learning_rate=0.03), guard=GuardSettings(clean_drop=1.0)
+    budget=1600, tuning=TuningSettings(batch_size=8, learning_rate=0.01), guard=GuardSettings(clean_drop=1.0)
 )
 
 
