@@ -18,6 +18,12 @@ Not tuned alike in one respect: before, some fifteen settings of ``conditional``
 images held out likewise; that suggested the conditional settings that are tried. For six methods the lowest rate tried
 was the best.
 
+Measured (results/few_labels.csv, 100 labels alone, five seeds; the other controls, other numbers of labels and equal
+multiply-adds are still to come): ``conditional`` lifts the accuracy on repaired kinds from 49.2 to 73.8 %, on unseen
+ones from 64.9 to 71.8 %, and clean images fall from 91.7 to 90.7 %. The best of four controls, paired by seed, is
+behind by 9.8 points [6.6, 12.9] on repaired kinds; by 1.0 [-0.8, 2.7] on unseen ones and 1.0 [-0.5, 2.4] on clean
+images, where five seeds cannot tell them apart. (Two of the five seeds ran while small batches were still padded.)
+
 Expected time: one to three minutes an arm and core.
 """
 
