@@ -9,12 +9,13 @@ STAMP := .venv/installed
 demo: $(STAMP)
 	$(RUN) -m archrepair_jax.main --config configs/digits.py --workdir runs/demo
 
-# Tests of one file share what they compile, so they share a process.
+# Tests of one file share what they compile, so they share a process. One that dies fails the run: a new one would be
+# waited for in vain.
 check: SUBSET := -m "not slow"
 check test: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(SUBSET)
+	$(RUN) -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(SUBSET)
 
 $(STAMP): setup.cfg constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv .venv

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 import tiny_networks
-from tiny_problems import one_by_one
+from tiny_problems import compiled, one_by_one
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import ModelSettings, build
@@ -66,9 +66,10 @@ def test_it_learns_with_the_network_frozen(problem):
 def test_it_begins_at_the_original_bit_for_bit(problem):
     repair, _, _ = repaired(problem)
     network = apply(problem.network, repair.edits)
-    before = one_by_one(problem.network, problem.variables, problem)
-    np.testing.assert_array_equal(one_by_one(network, at_fraction(repair, 0.0), problem), before)
-    assert np.abs(one_by_one(network, repair.variables, problem) - before).max() > 1e-2
+    for scores in (compiled, one_by_one):
+        before = scores(problem.network, problem.variables, problem)
+        np.testing.assert_array_equal(scores(network, at_fraction(repair, 0.0), problem), before)
+        assert np.abs(scores(network, repair.variables, problem) - before).max() > 1e-2
 
 
 @pytest.mark.slow

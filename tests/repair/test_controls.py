@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_networks
 from flax import linen as nn
-from tiny_problems import of_images, one_by_one
+from tiny_problems import compiled, of_images, one_by_one
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.models import wrap as wrapping
@@ -250,9 +250,10 @@ def test_a_convolution_in_front_learns_alone(problem):
     (edit,) = repair.edits
     assert edit.genotype.operations == ("residual_conv",) and changed(problem.variables, repair.variables) == set()
     network = apply(problem.network, repair.edits)
-    before = one_by_one(problem.network, problem.variables, problem)
-    np.testing.assert_array_equal(one_by_one(network, repair.start, problem), before)
-    assert np.abs(one_by_one(network, repair.variables, problem) - before).max() > 1e-2
+    for scores in (compiled, one_by_one):
+        before = scores(problem.network, problem.variables, problem)
+        np.testing.assert_array_equal(scores(network, repair.start, problem), before)
+        assert np.abs(scores(network, repair.variables, problem) - before).max() > 1e-2
     assert 3 * (SETTINGS.budget - 16) < ledger.spent.passes
     (said,) = METHODS["inserted_convolution"].story(repair.trace)
     assert said.endswith(f"{1 * 9 * 12 + 12 + 12 * 9 + 1} added parameters")
