@@ -21,6 +21,7 @@ ARGUMENTS = {
     "digits": ("", "quick"),
     "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
     "studies/few_labels": ("", "tuning"),
+    "studies/positions": ("",),
 }
 RUNS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from archrepair_jax.reporting import wording
 from archrepair_jax.reporting.comparison import corrupted
 from archrepair_jax.study.jobs import Job
 from archrepair_jax.study.table import COLUMNS, MEASURED, Row
@@ -27,8 +28,8 @@ def row(job: Job, method: str, report: Mapping[str, Any] | None, status: str = "
         "currency": job.currency,
         "status": status,
         "cell": job.cell,
-        "note": "; ".join(filter(None, (job.note, reason))),
     }
+    notes = [job.note, reason]
     if report:
         cells |= accuracies(report["arms"][0], "before")
     if report and not status:
@@ -36,6 +37,9 @@ def row(job: Job, method: str, report: Mapping[str, Any] | None, status: str = "
         found = next((arm for arm in arms if arm["name"] == method), before)
         cells |= accuracies(found, "after") | spent(found, before)
         cells["status"] = found["verdict"]["decision"] if arms else "nothing to repair"
+        notes += [f"{report['localization']['suspect']} to blame"] if report["localization"] else []
+        notes += map(architecture, found["edits"])
+    cells["note"] = "; ".join(filter(None, notes))
     return {name: written(cells.get(name)) for name in COLUMNS}
 
 
@@ -54,6 +58,12 @@ def spent(arm: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, floa
         "seconds": round(cost["seconds"] + cost["compile_seconds"], 1),
         **{f"added_{name}": arm["size"][name] - original["size"][name] for name in ("parameters", "multiply_adds")},
     }
+
+
+def architecture(edit: Mapping[str, Any]) -> str:
+    """What an edit does and, where it is made of filters, of which."""
+    filters = edit.get("genotype", {}).get("operations", [])
+    return f"{wording.change(edit)}: {' '.join(filters)}" if filters else wording.change(edit)
 
 
 def written(value: Any) -> str:

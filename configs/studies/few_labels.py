@@ -4,6 +4,8 @@
     python -m archrepair_jax.main --config configs/studies/few_labels.py:tuning --workdir runs/few_labels_tuning
     python -m archrepair_jax.main --config configs/studies/few_labels.py --workdir runs/few_labels
 
+A cell's name behind a colon, ``:labels_0100_clean``, computes that cell alone.
+
 FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them). Every cell is the
 public ResNet-20, four corruptions to repair, and a number of labelled images for everything together: to learn from, to
 choose and to accept by; ``clean`` cells show 5,000 images of the rest beside, clean alone. The network has been trained
@@ -70,8 +72,9 @@ MULTIPLY_ADDS = 3 * 12_288 * 40_551_040  # a gradient of the whole network for e
 
 
 def get_config(which: str = ""):
-    if which not in ("", "tuning"):
-        raise ValueError(f"this config knows no {which!r}: leave it out, or say tuning")
+    known = cells()
+    if which not in ("", "tuning", *known):
+        raise ValueError(f"this config knows no {which!r}: leave it out, or say tuning or one of {', '.join(known)}")
     folder = os.environ.get("ARCHREPAIR_DATA", "real-data")
     config = default_config()
     base = config.base
@@ -97,8 +100,8 @@ def get_config(which: str = ""):
     base.methods.reconstruction.projection_steps = 5
 
     with config.unlocked():
-        config.cells.update(tuning_cells() if which else cells())
-    config.table = f"results/few_labels{'_tuning' if which else ''}.csv"
+        config.cells.update(tuning_cells() if which == "tuning" else {which: known[which]} if which else known)
+    config.table = f"results/few_labels{'_tuning' if which == 'tuning' else ''}.csv"
     return config
 
 
@@ -146,8 +149,4 @@ def cells() -> dict:
                 found[f"labels_{labels:04d}{name}_multiply_adds"] = cell | {
                     "changes": changes, "methods": (*MAIN, "auto"), "currency": "multiply_adds"
                 }  # fmt: skip
-    if not found:
-        raise ValueError(
-            "nothing is chosen yet: run configs/studies/few_labels.py:tuning, and fill CHOSEN from its table"
-        )
     return found
