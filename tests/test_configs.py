@@ -20,7 +20,7 @@ ARGUMENTS = {
     "cifar10_resnet20": ("", "quick"),
     "digits": ("", "quick"),
     "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
-    "studies/few_labels": ("", "tuning"),
+    "studies/few_labels": ("", "tuning", "search_against"),
     "studies/positions": ("",),
 }
 RUNS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]

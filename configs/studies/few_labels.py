@@ -3,8 +3,11 @@
     export ARCHREPAIR_DATA=FOLDER
     python -m archrepair_jax.main --config configs/studies/few_labels.py:tuning --workdir runs/few_labels_tuning
     python -m archrepair_jax.main --config configs/studies/few_labels.py --workdir runs/few_labels
+    python -m archrepair_jax.main --config configs/studies/few_labels.py:search_against --workdir runs/search_against
 
-A cell's name behind a colon, ``:labels_0100_clean``, computes that cell alone.
+``search_against`` asks what the search is worth with 100 labels (results/search_against.csv): beside it a random
+genotype of its space, all candidates at once, and every candidate alone, all at the settings chosen for few_labels. A
+cell's name behind a colon, ``:labels_0100_clean``, computes that cell alone.
 
 FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them). Every cell is the
 public ResNet-20, four corruptions to repair, and a number of labelled images for everything together: to learn from, to
@@ -31,6 +34,7 @@ Expected time: one to three minutes an arm and core.
 
 import os
 
+from archrepair_jax.search.filters import GATED
 from archrepair_jax.study.settings import default_config
 
 SEEDS = {20: 3, 100: 5, 500: 3, 2000: 5}  # by labels
@@ -73,8 +77,10 @@ MULTIPLY_ADDS = 3 * 12_288 * 40_551_040  # a gradient of the whole network for e
 
 def get_config(which: str = ""):
     known = cells()
-    if which not in ("", "tuning", *known):
-        raise ValueError(f"this config knows no {which!r}: leave it out, or say tuning or one of {', '.join(known)}")
+    others = {"tuning": tuning_cells, "search_against": against_cells}
+    if which not in ("", *others, *known):
+        names = ", ".join([*others, *known])
+        raise ValueError(f"this config knows no {which!r}: leave it out, or say one of {names}")
     folder = os.environ.get("ARCHREPAIR_DATA", "real-data")
     config = default_config()
     base = config.base
@@ -100,8 +106,9 @@ def get_config(which: str = ""):
     base.methods.reconstruction.projection_steps = 5
 
     with config.unlocked():
-        config.cells.update(tuning_cells() if which == "tuning" else {which: known[which]} if which else known)
-    config.table = f"results/few_labels{'_tuning' if which == 'tuning' else ''}.csv"
+        config.cells.update(others[which]() if which in others else {which: known[which]} if which else known)
+    tables = {"tuning": "few_labels_tuning", "search_against": "search_against"}
+    config.table = f"results/{tables.get(which, 'few_labels')}.csv"
     return config
 
 
@@ -121,6 +128,18 @@ def tuning_cells() -> dict:
         for number in range(3)
         for place, half in enumerate("ab")
     }
+
+
+def against_cells() -> dict:
+    """The search, a random genotype and all candidates in one cell, and one for each candidate alone."""
+    chosen = {"data": {"labels": 100}, **settings(CHOSEN[100])}
+    cell = {"seeds": tuple(range(SEEDS[100])), "changes": chosen}
+    found = {"search": cell | {"methods": ("conditional_search", "random_conditional", "conditional")}}
+    for name in GATED:
+        own = {"conditional": chosen["methods"]["conditional"] | {"operations": (name,)}}
+        changes = {**chosen, "methods": chosen["methods"] | own}
+        found[f"single_{name}"] = cell | {"changes": changes, "methods": ("conditional",), "note": f"{name} alone"}
+    return found
 
 
 def settings(chosen: dict[str, int]) -> dict:
