@@ -5,13 +5,16 @@
 ResNet-20 on random 32x32 images; all steps see the same images in batches of the same size. A bilevel step updates the
 alphas on a validation batch and the weights on a train batch, a block's from its cached inputs; filters stand in front
 of the network, on the images. Steps are timed in turns, so that whatever else the machine does falls on all of them;
-the medians are compared.
+the medians are compared. Where torch is installed (extra ``bench``), PyTorch's plain step is among them: the same
+network in its own form, cross-entropy, Adam.
 """
 
 import argparse
+import importlib.util
 import pathlib
 import statistics
 import time
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -28,7 +31,7 @@ from archrepair_jax.search.relaxation import InFront, InPlace, Relaxation
 from archrepair_jax.study.provenance import head, this_machine
 from archrepair_jax.training.batches import Pool, make_pool
 from archrepair_jax.training.descent import Rates, TuningSettings, make_optimizer, start_state, tuning_step
-from archrepair_jax.training.parallel import choose_devices, parallel_steps, replicate
+from archrepair_jax.training.parallel import Devices, choose_devices, parallel_steps, replicate
 
 
 def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
@@ -72,7 +75,12 @@ def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
     for order in (1, 2):
         name = f"filters bilevel step, order {order}"
         cases[name] = bilevel(relaxation, own, order, variables, pools[0], tuning)
-    return time_in_turns(cases, devices, repeats)
+    steps = {name: stepping(case, devices) for name, case in cases.items()}
+    if importlib.util.find_spec("torch"):
+        from torch_step import training_step  # beside this file
+
+        steps["PyTorch plain training step"] = training_step(images[:batch], labels[:batch])
+    return time_in_turns(steps, repeats)
 
 
 def bilevel(
@@ -83,15 +91,25 @@ def bilevel(
     return search.bilevel_step, search.start(own), SearchData(variables, masks, pool, pool)
 
 
-def time_in_turns(cases: dict, devices, repeats: int) -> dict[str, float]:
-    calls = {name: parallel_steps(step, devices, 1) for name, (step, _, _) in cases.items()}
-    states = {name: replicate(state, devices) for name, (_, state, _) in cases.items()}
-    data = {name: replicate(data, devices) for name, (_, _, data) in cases.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+def stepping(case: tuple, devices: Devices) -> Callable[[], object]:
+    """A function that goes one step on, and returns when it is done."""
+    step, state, data = case
+    call, state, data = parallel_steps(step, devices, 1), replicate(state, devices), replicate(data, devices)
+
+    def go_on() -> object:
+        nonlocal state
+        state, metrics = jax.block_until_ready(call(state, data))
+        return metrics
+
+    return go_on
+
+
+def time_in_turns(steps: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(repeats + 1):
-        for name, call in calls.items():
+        for name, step in steps.items():
             start = time.perf_counter()
-            states[name], _ = jax.block_until_ready(call(states[name], data[name]))
+            step()
             seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}  # the first one compiles
 
