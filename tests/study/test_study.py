@@ -41,7 +41,8 @@ def runs(monkeypatch):
             if error := trouble.get((name, settings.seed)):
                 raise error
         arms = [made_up.control(name, REPAIRED[name], -0.1, 0.1) for name in ("original", *settings.roles)]
-        return {"arms": arms}
+        arms[1]["edits"] = [{"kind": "inserted", "before": "layer1", "genotype": {"operations": ["gain", "bias"]}}]
+        return {"arms": arms, "localization": {"suspect": "layer2"}}
 
     monkeypatch.setattr(execution.images, "run", made_up_run)
     monkeypatch.setattr(launcher, "compile_once", lambda folder: None)
@@ -75,6 +76,7 @@ def test_every_arm_is_a_row_in_the_configs_order(study, runs, tmp_path):
     first, *_ = rows(study)
     assert tuple(first) == COLUMNS and first["model"] == "mlp" and first["kinds"] == "contrast-5"
     assert (first["repaired_before"], first["repaired_after"], first["labels"]) == ("0.5", "0.6", "60")
+    assert first["note"] == "layer2 to blame; a new block in front of layer1: gain bias"
     assert told[:2] == [("jobs", 0, 4, "0 rows"), ("jobs", 1, 4, "2 rows")] and told[-1] == ("jobs", 4, 4, "8 rows")
     assert report["table"] == study.table and report["summary"][0].startswith("labels_60, 2 seeds")
 
