@@ -12,7 +12,8 @@ import tiny_networks
 from archrepair_jax.errors import InputError
 from archrepair_jax.models.cost import multiply_adds
 from archrepair_jax.models.network import block_variables
-from archrepair_jax.repair.conditional_search import RANDOM, SEARCH, ConditionalSearchSettings, affordable
+from archrepair_jax.repair.conditional_search import SEARCH
+from archrepair_jax.repair.conditional_space import RANDOM, ConditionalSearchSettings, affordable
 from archrepair_jax.repair.edits import Inserted, apply
 from archrepair_jax.repair.method import Plan
 from archrepair_jax.repair.problem import logits
