@@ -76,11 +76,13 @@ MULTIPLY_ADDS = 3 * 12_288 * 40_551_040  # a gradient of the whole network for e
 
 
 def get_config(which: str = ""):
-    known = cells()
-    others = {"tuning": tuning_cells, "search_against": against_cells}
-    if which not in ("", *others, *known):
-        names = ", ".join([*others, *known])
+    studies = {"": cells(), "tuning": tuning_cells(), "search_against": against_cells()}
+    tables = {"": "few_labels", "tuning": "few_labels_tuning", "search_against": "search_against"}
+    singles = {cell: (name, {cell: own}) for name, all_cells in studies.items() for cell, own in all_cells.items()}
+    if which not in (*studies, *singles):
+        names = ", ".join([*filter(None, studies), *singles])
         raise ValueError(f"this config knows no {which!r}: leave it out, or say one of {names}")
+    study, chosen = singles.get(which, (which, studies.get(which)))
     folder = os.environ.get("ARCHREPAIR_DATA", "real-data")
     config = default_config()
     base = config.base
@@ -106,27 +108,26 @@ def get_config(which: str = ""):
     base.methods.reconstruction.projection_steps = 5
 
     with config.unlocked():
-        config.cells.update(others[which]() if which in others else {which: known[which]} if which else known)
-    tables = {"tuning": "few_labels_tuning", "search_against": "search_against"}
-    config.table = f"results/{tables.get(which, 'few_labels')}.csv"
+        config.cells.update(chosen)
+    config.table = f"results/{tables[study]}.csv"
     return config
 
 
 def tuning_cells() -> dict:
-    """One a setting and half of the methods, so that two cores have as much to do; 100 labels come first."""
+    """Two a setting and number of labels, the main methods and the others; 100 labels come first."""
     return {
-        f"tuning_{'' if labels == 100 else f'labels_{labels:04d}_'}{number}{half}": {
+        f"tuning_{'' if labels == 100 else f'labels_{labels:04d}_'}{number}_{which}": {
             "changes": {
                 "data": {"labels": labels, "rehearsal": True, "test_size": 500},
                 **settings(dict.fromkeys(METHODS, number)),
             },
             "seeds": (100,),
-            "methods": tuple(name for name in METHODS[place::2] if number == 0 or TRIED[name][number]),
+            "methods": tuple(name for name in methods if number == 0 or TRIED[name][number]),
             "note": f"setting {number + 1} of 3",
         }
         for labels in SEEDS
         for number in range(3)
-        for place, half in enumerate("ab")
+        for which, methods in (("main", MAIN), ("others", tuple(name for name in METHODS if name not in MAIN)))
     }
 
 
@@ -146,8 +147,8 @@ def settings(chosen: dict[str, int]) -> dict:
     """All methods at one each of the settings that were tried."""
     own = {name: dict(TRIED[name][number]) for name, number in chosen.items() if TRIED[name][number]}
     own.pop("random_architecture", None)
-    rate = own.pop("reconstruction")["learning_rate"]
-    return {"methods": own, "repair": {"tuning": {"learning_rate": rate}}}
+    shared = own.pop("reconstruction", {})
+    return {"methods": own} | ({"repair": {"tuning": shared}} if shared else {})
 
 
 def cells() -> dict:
@@ -156,15 +157,16 @@ def cells() -> dict:
     for labels, seeds in SEEDS.items():
         if not CHOSEN[labels]:
             continue
+        others = tuple(method for method in METHODS if method in CHOSEN[labels] and method not in MAIN)
         for name, clean_images in CLEAN.items() if labels == 100 else [("", 0)]:
             changes = {"data": {"labels": labels, "clean_images": clean_images}, **settings(CHOSEN[labels])}
             cell = {"changes": changes, "seeds": tuple(range(seeds)), "methods": MAIN}
-            others = tuple(method for method in METHODS if method not in MAIN)
             found[f"labels_{labels:04d}{name}"] = cell
-            found[f"labels_{labels:04d}{name}_others"] = cell | {"methods": ("auto", *others)}
+            if others:
+                found[f"labels_{labels:04d}{name}_others"] = cell | {"methods": ("auto", *others)}
             if labels in (100, 2000):
                 limits = {"budget": 2**30, "multiply_adds": MULTIPLY_ADDS}
-                changes = {**changes, "repair": {**changes["repair"], **limits}}
+                changes = {**changes, "repair": changes.get("repair", {}) | limits}
                 found[f"labels_{labels:04d}{name}_multiply_adds"] = cell | {
                     "changes": changes, "methods": (*MAIN, "auto"), "currency": "multiply_adds"
                 }  # fmt: skip
