@@ -9,10 +9,11 @@
 genotype of its space, all candidates at once, and every candidate alone, all at the settings chosen for few_labels. A
 cell's name behind a colon, ``:labels_0100_clean``, computes that cell alone.
 
-FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them). Every cell is the
-public ResNet-20, four corruptions to repair, and a number of labelled images for everything together: to learn from, to
-choose and to accept by; ``clean`` cells show 5,000 images of the rest beside, clean alone. The network has been trained
-on all of these images, clean; it never saw one of those that judge.
+FOLDER holds cifar10.npz and models/resnet20_cifar10.npz (CONTRIBUTING.md says what is in them), for two wider cells
+models/resnet32_cifar10.npz and fashion_mnist.npz, too. A cell is a network, the public ResNet-20 but for these two;
+corruptions to repair, four but for ``single`` ones; and a number of labelled images for everything together: to learn
+from, to choose and to accept by. ``clean`` cells show 5,000 images of the rest beside, clean alone. The network has
+been trained on all of these images, clean; it never saw one of those that judge.
 
 ``tuning`` tries three settings of every method (``TRIED``) with seed 100 for each number of labels, judged on images
 held out of the training images, 500 of them. ``CHOSEN`` holds what came out best there by the sum of the accuracies
@@ -40,6 +41,7 @@ from archrepair_jax.study.settings import default_config
 SEEDS = {20: 3, 100: 5, 500: 3, 2000: 5}  # by labels
 CLEAN = {"": 0, "_clean": 5_000}
 REPAIRED = ("contrast-5", "gaussian_noise-3", "defocus_blur-5", "jpeg_compression-3")
+SINGLE = {"gaussian_noise": 3, "motion_blur": 3, "frost": 3, "pixelate": 4}
 UNSEEN = ("shot_noise-3", "fog-4", "motion_blur-3", "pixelate-4", "frost-3")
 
 
@@ -76,14 +78,14 @@ MULTIPLY_ADDS = 3 * 12_288 * 40_551_040  # a gradient of the whole network for e
 
 
 def get_config(which: str = ""):
-    studies = {"": cells(), "tuning": tuning_cells(), "search_against": against_cells()}
+    folder = os.environ.get("ARCHREPAIR_DATA", "real-data")
+    studies = {"": cells() | wider_cells(folder), "tuning": tuning_cells(), "search_against": against_cells()}
     tables = {"": "few_labels", "tuning": "few_labels_tuning", "search_against": "search_against"}
     singles = {cell: (name, {cell: own}) for name, all_cells in studies.items() for cell, own in all_cells.items()}
     if which not in (*studies, *singles):
         names = ", ".join([*filter(None, studies), *singles])
         raise ValueError(f"this config knows no {which!r}: leave it out, or say one of {names}")
     study, chosen = singles.get(which, (which, studies.get(which)))
-    folder = os.environ.get("ARCHREPAIR_DATA", "real-data")
     config = default_config()
     base = config.base
 
@@ -171,3 +173,24 @@ def cells() -> dict:
                     "changes": changes, "methods": (*MAIN, "auto"), "currency": "multiply_adds"
                 }  # fmt: skip
     return found
+
+
+def wider_cells(folder: str) -> dict:
+    """With 100 labels: two other networks, and single kinds on the first; the main methods and auto."""
+    other = {
+        "resnet32": {"model": {"name": "resnet32", "weights": f"{folder}/models/resnet32_cifar10.npz"}},
+        "fashion": {
+            "data": {"labels": 100, "path": f"{folder}/fashion_mnist.npz"},
+            "model": {"name": "convnet", "widths": (8, 16, 32), "weights": "", "mean": (), "std": ()},
+            "training": {"steps": 2_000},
+        },
+    }
+    single = {f"single_{kind}": {"failures": {"kinds": (f"{kind}-{severity}",)}} for kind, severity in SINGLE.items()}
+    return {
+        f"labels_0100_{name}": {
+            "changes": {"data": {"labels": 100}, **settings(CHOSEN[100]), **changes},
+            "seeds": tuple(range(3 if name in single else SEEDS[100])),
+            "methods": (*MAIN, "auto"),
+        }
+        for name, changes in (other | single).items()
+    }
