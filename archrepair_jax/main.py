@@ -1,8 +1,11 @@
 """Finds the block of a network that is to blame, searches a better one, and shows on other images whether it helped.
 
 usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdir DIR
+       archrepair-jax init DIR      writes a commented config for images of your own
+       archrepair-jax --version
 
-  --config FILE        the run's settings, a Python file with get_config(); ARGUMENT (quick, say) is handed to that
+  --config FILE        the run's settings, a Python file with get_config(), or one that comes along by its name, as
+                       digits; ARGUMENT (quick, say) is handed to get_config
   --config.KEY=VALUE   changes one of them, as --config.seed=1 or --config.data.path=images.npz
   --workdir DIR        the folder for results; started again with the same command, a run continues there
 
@@ -14,7 +17,9 @@ import sys
 
 from absl import logging
 
-from archrepair_jax.cli import command_line
+from archrepair_jax import __version__
+from archrepair_jax.cli import command_line, packaged
+from archrepair_jax.cli.command_line import complain
 from archrepair_jax.cli.interruption import Interruption
 
 
@@ -28,10 +33,15 @@ def main(argv: list[str]) -> int:
     if {"--help", "-help", "-h"} & set(argv[1:]):
         print(__doc__)
         return 0
+    if argv[1:] == ["--version"]:
+        print(f"archrepair_jax {__version__}")
+        return 0
+    if argv[1:2] == ["init"]:
+        return packaged.begin(argv[2:])
     logging.set_verbosity(logging.ERROR)  # the libraries' warnings are of no use to who reads the progress
     with Interruption() as interruption:
         try:
-            config, workdir = command_line.parse(argv)
+            config, workdir = command_line.parse(packaged.found(argv))
         except Exception as error:  # whatever a config file or a flag can raise is the user's to mend
             return complain(command_line.in_words(error), 2)
         return work(config, workdir, interruption)
@@ -57,12 +67,6 @@ def work(config, workdir: str, interruption: Interruption) -> int:
         return 128 + interruption.number
     task.show(report, workdir)
     return 0
-
-
-def complain(text: str, status: int) -> int:
-    """Says what is wrong, in one line."""
-    print(f"archrepair-jax: {' '.join(text.split())}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

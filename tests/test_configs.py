@@ -19,6 +19,7 @@ ARGUMENTS = {
     "acasxu": ("", "all"),
     "cifar10_resnet20": ("", "quick"),
     "digits": ("", "quick"),
+    "my_data": ("",),
     "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
     "studies/few_labels": ("", "tuning", "search_against"),
     "studies/positions": ("",),

@@ -1,9 +1,12 @@
 """The flags, and what is wrong with them in one line; nothing here loads JAX (a config file may)."""
 
 import re
+import sys
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+
+from archrepair_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "the run's settings, a Python file", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "the folder for results")
@@ -35,7 +38,15 @@ def in_words(error: Exception) -> str:
         return f"the config has no key {key[1]!r}: settings.py of line/ (region_settings.py) or study/ lists them"
     if fault := re.search(r"\[Errno \d+\] (.+)", text):
         return f"cannot read the config: {fault[1]}"
+    if isinstance(error, InputError):
+        return text
     if isinstance(error, flags.Error):
         flag, _, traceback = text.partition(" Error whilst parsing config file:")
         return f"{flag} {traceback.strip().splitlines()[-1]}" if traceback else text
     return f"cannot read the config: {type(error).__name__}: {text}"
+
+
+def complain(text: str, status: int) -> int:
+    """Says what is wrong, in one line; gives the status."""
+    print(f"archrepair-jax: {' '.join(text.split())}", file=sys.stderr)
+    return status
