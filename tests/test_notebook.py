@@ -45,7 +45,7 @@ def test_the_file_is_valid_and_holds_no_outputs(notebook):
 def test_it_repairs_reports_and_classifies(notebook, execute, tmp_path):
     outputs = execute(notebook, CONFIG=CONFIG, WORKDIR=str(tmp_path))
     assert outputs["devices"][0].text.lower().count("cpu") == 1
-    assert f"The whole report: {tmp_path}/report.md" in "".join(output.text for output in outputs["repair"])
+    assert f"The whole report: {tmp_path}/report.html" in "".join(output.text for output in outputs["repair"])
     (report,) = shown(outputs["report"], "text/markdown")
     assert "Repaired: layer2 by reconstruction" in report and "figures/" not in report
     assert len(shown(outputs["report"], "image/png")) == len(list(tmp_path.glob("figures/*.png"))) == 4

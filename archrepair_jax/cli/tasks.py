@@ -12,7 +12,7 @@ from archrepair_jax.study import settings as study_settings
 def show(report: dict[str, Any], workdir: str) -> None:
     """Prints a run's arms and verdict, and where there is more."""
     console.show(report)
-    print(f"The whole report: {workdir}/report.md")
+    print(f"The whole report: {workdir}/report.html (in plain text: report.md)")
 
 
 class Task(NamedTuple):

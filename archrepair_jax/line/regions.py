@@ -73,8 +73,8 @@ def run(
 ) -> dict[str, Any]:
     """Repairs all cases with all seeds; what is finished in ``workdir`` is not done again.
 
-    Writes ``<case>.nnet`` (and ``.onnx``), ``<case>.npz``, the certificate, ``table.csv``, ``report.md`` and, last,
-    ``report.json``, which it returns. Raises as ``images.run`` does.
+    Writes ``<case>.nnet`` (and ``.onnx``), ``<case>.npz``, the certificate, ``table.csv``, ``report.md``,
+    ``report.html`` and, last, ``report.json``, which it returns. Raises as ``images.run`` does.
     """
     devices = choose_devices(settings.devices)
     if settings.prove:

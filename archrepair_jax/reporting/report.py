@@ -16,6 +16,7 @@ from archrepair_jax.files import write_whole
 from archrepair_jax.repair import METHODS
 from archrepair_jax.reporting import figures, markdown, regions, verdict
 from archrepair_jax.reporting.comparison import Report
+from archrepair_jax.reporting.page import page
 
 SCHEMA_VERSION = 2
 
@@ -66,8 +67,8 @@ def validate(report: Report) -> None:
 def write(folder: os.PathLike | str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the files of a record into ``folder``, each whole or not at all, and returns the report.
 
-    They are ``figures/*.png`` and ``report.md`` for images, ``table.csv`` and ``report.md`` for regions, and, last,
-    ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
+    They are ``report.md`` and, with everything in it, ``report.html``; ``figures/*.png`` for images, ``table.csv`` for
+    regions; and, last, ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
     """
     report, folder = assemble(record), pathlib.Path(folder)
     for name, content in _files(report).items():
@@ -78,10 +79,12 @@ def write(folder: os.PathLike | str, record: Mapping[str, Any]) -> dict[str, Any
 
 def _files(report: Report) -> dict[str, bytes]:
     if report["task"] == "regions":
-        return {"table.csv": regions.table(report).encode(), "report.md": regions.render(report).encode()}
-    drawn = figures.draw_all(report)
-    files = {f"figures/{name}.png": png for name, png in drawn.items()}
-    return files | {"report.md": markdown.render(report, drawn).encode()}
+        drawn, files, text = {}, {"table.csv": regions.table(report).encode()}, regions.render(report)
+    else:
+        drawn = figures.draw_all(report)
+        files = {f"figures/{name}.png": png for name, png in drawn.items()}
+        text = markdown.render(report, drawn)
+    return files | {"report.md": text.encode(), "report.html": page(text, drawn).encode()}
 
 
 @functools.cache

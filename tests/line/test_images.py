@@ -111,7 +111,8 @@ def test_the_terminal_shows_progress_and_the_table_and_no_noise(program):
         "reconstruction (repair)",
         "fine tune block",
     ]
-    assert report["outcome_line"] in lines and lines[-1] == f"The whole report: {folder}/report.md"
+    assert report["outcome_line"] in lines
+    assert lines[-1] == f"The whole report: {folder}/report.html (in plain text: report.md)"
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ def printed(record):
 
 def test_the_files_of_a_repair_over_regions(regions_record, tmp_path):
     report = write(tmp_path, regions_record)
-    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "report.md", "report.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "report.md", "report.html", "report.json"}
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert report["outcome_line"] == "2 cases: 1 repaired, 1 not clean; 1 proved."
     assert (tmp_path / "table.csv").read_text() == (

@@ -42,7 +42,7 @@ def test_a_complete_report_is_written_and_read_back(record, tmp_path):
     validate(json.loads(text))
     figures = {"suspiciousness.png", "alphas.png", "accuracy.png", "block.png"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == figures
-    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.md", "figures"}
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.md", "report.html", "figures"}
 
 
 def test_it_says_who_wrote_it(report):
