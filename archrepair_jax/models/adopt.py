@@ -88,14 +88,14 @@ def adopt(
 
 def of_linen(module: nn.Module, variables: Any, image_shape: tuple[int, ...], looks: dict[str, Any]) -> Model:
     """Blocks where its submodules form a row; else one block, or a function where it cannot be a block."""
-    name = type(module).__name__
+    name, given, module = type(module).__name__, module, with_tuples(module)
     if not can_be_a_block(module, variables):
         made = of_callable(lambda v, x: module.apply(v, x, **mode(module, False)), variables, image_shape, looks)
         back = made.back
 
         def given_back(network: Network, variables: Variables) -> Any:
             function, params = back(network, variables)
-            return (function, params) if len(network.blocks) > len(made.network.blocks) else (module, params)
+            return (function, params) if len(network.blocks) > len(made.network.blocks) else (given, params)
 
         return dataclasses.replace(made, name=name, back=given_back)
     try:
@@ -113,11 +113,17 @@ def of_linen(module: nn.Module, variables: Any, image_shape: tuple[int, ...], lo
             collection: {block: entries[block]["module"] for block in names if block in entries}
             for collection, entries in variables.items()
         }
-        return module, {
+        return given, {
             collection: entries.get(OWN, {}) if whole else entries for collection, entries in parts.items() if entries
         }
 
     return Model(network, own, name, back, note)
+
+
+def with_tuples(module: nn.Module) -> nn.Module:
+    """The module with tuples for lists among its fields, which jax needs to compile for it."""
+    fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module) if field.init}
+    return module.clone(**{name: tuple(value) for name, value in fields.items() if isinstance(value, list)})
 
 
 def can_be_a_block(module: nn.Module, variables: Any) -> bool:

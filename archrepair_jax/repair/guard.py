@@ -44,6 +44,9 @@ def accept(problem: Problem, repair: Repair, settings: GuardSettings, loop: Loop
     evidence = {
         **dataclasses.asdict(best),
         "clean_before": clean_before,
+        "images": before.shape[1],
+        "failing": int((~before).sum()),
+        "passing": int(before.sum()),
         "candidates": [dataclasses.asdict(trial) for trial in trials],
     }
     decision = {0.0: "unchanged", 1.0: "repaired"}.get(best.fraction, "interpolated")

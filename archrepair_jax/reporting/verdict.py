@@ -1,11 +1,14 @@
 """The verdict on a repair of an image classifier, in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archrepair_jax.reporting import comparison
 from archrepair_jax.reporting.comparison import Arm, Report, ground, measured, over_budget, repair, rivals
 from archrepair_jax.reporting.wording import count, percent, points, points_with_interval, title, with_interval
+
+TOLD = 3  # times the reciprocal of a share: fewer independent looks miss it with more than 5 % probability
 
 
 def outcome_line(report: Report) -> str:
@@ -38,6 +41,23 @@ def judgement(report: Report) -> list[str]:
     judged = [*_accuracies(report), *_unseen(ours["measures"]["outcome"])] if ours and ours["measures"] else []
     given_up = [arm for arm in comparison.with_role(report, "control") if over_budget(arm)]
     return [*_standings(report), *(f"{_listed([arm])} was over budget ({_reason(arm)})." for arm in given_up), *judged]
+
+
+def too_small(report: Report) -> list[str]:
+    """A warning where the guard has so few images that it cannot tell whether too much of clean accuracy is lost.
+
+    By the rule of three: of a repair that breaks a share of all images, a guard of fewer than three times its
+    reciprocal meets none with more than 5 % probability.
+    """
+    drop = report["config"]["repair"]["guard"]["clean_drop"]
+    sizes = [arm["verdict"]["images"] for arm in report["arms"] if arm["verdict"] and "images" in arm["verdict"]]
+    if not sizes or min(sizes) * drop >= TOLD:
+        return []
+    wanted = f"{count(math.ceil(2 * TOLD / drop))} validation images" if drop else "more"
+    return [
+        f"The guard has {count(min(sizes), 'image')}, too few to tell whether over {100 * drop:g} % of clean accuracy "
+        f"are lost: give {wanted}."
+    ]
 
 
 def _subject(arm: Arm) -> str:

@@ -1,0 +1,163 @@
+"""The run over images for who holds a model and arrays: the same stages, guard, ledger, controls and record."""
+
+import dataclasses
+import functools
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from archrepair_jax.data.splits import Dataset, Split
+from archrepair_jax.errors import InputError
+from archrepair_jax.line import images
+from archrepair_jax.line.classifiers import OWN, Classifier, load
+from archrepair_jax.line.settings import Settings, from_config
+from archrepair_jax.models.adopt import Model
+from archrepair_jax.repair.problem import logits
+from archrepair_jax.reporting.summary import summary
+from archrepair_jax.training.parallel import choose_devices
+
+KEPT = ("report.*", "figures/*", "arms/*/repaired.*")  # of a work folder, in a report's
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """What a repair came to.
+
+    Attributes:
+        record: as ``report.json`` has it.
+        model_given: what was to be repaired.
+        notes: what the caller should know of the model and the data; may be empty.
+    """
+
+    record: Mapping[str, Any]
+    model_given: Model
+    notes: tuple[str, ...]
+    _folder: Any  # of the work: a path, or a temporary folder that lasts as long as the result
+
+    def __repr__(self) -> str:
+        return "\n".join([self.summary, *self.notes])
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what the best accepted arm fixed and broke, and what the others would have."""
+        return summary(self.record)
+
+    @property
+    def arms(self) -> dict[str, Mapping[str, Any]]:
+        """Every arm by its name, the original first, as ``report.json`` has it."""
+        return {arm["name"]: arm for arm in self.record["arms"]}
+
+    @functools.cached_property
+    def best(self) -> Classifier:
+        """The best accepted arm (``best.arm`` says which): called on images, it gives logits [B, K].
+
+        It is chosen on the guard's examples, see ``load``; the original where no arm was accepted.
+        """
+        return self.arm("best")
+
+    def arm(self, name: str) -> Classifier:
+        """Any arm, as far as it was accepted. Raises InputError for one that there is not."""
+        if len(self.record["arms"]) == 1:
+            names = tuple(map(str, range(self.model_given.network.num_classes)))
+            return Classifier(self.model_given.network, self.model_given.variables, names)
+        return load(self.folder, name, model=self.model_given)
+
+    @property
+    def model(self) -> Any:
+        """The best accepted arm in the form in which the model was given.
+
+        ``(module, variables)``, an NNX module, ``(apply_fn, params)`` or ``(Network, variables)``; where blocks were
+        added, module or function are new ones around the caller's.
+        """
+        return self.model_given.back(self.best.network, self.best.variables)
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where the run was made."""
+        return pathlib.Path(getattr(self._folder, "name", self._folder))
+
+    def report(self, folder: str) -> pathlib.Path:
+        """Writes report.md with its figures, report.json and every arm for ``load`` into a folder; gives the first."""
+        target = pathlib.Path(folder).expanduser()
+        for path in (path for pattern in KEPT for path in self.folder.glob(pattern)):
+            place = target / path.relative_to(self.folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        return target / "report.md"
+
+
+def carry_out(
+    model: Model,
+    dataset: Dataset,
+    settings: Settings,
+    folder: str | None,
+    progress: Callable[[str, int, int, str], None],
+) -> Result:
+    """Repairs the model; without a folder, in a temporary one. Raises as ``images.run`` does."""
+    place = tempfile.TemporaryDirectory(prefix="archrepair-") if folder is None else pathlib.Path(folder).expanduser()
+    notes = [*([model.note] if model.note else []), *remarks(dataset)]
+    for note in notes:
+        progress("note", 1, 1, note)
+    original = model.network, model.variables
+    record = images.carry_out(settings, dataset, original, getattr(place, "name", place), progress, lambda: False)
+    return Result(record, model, tuple(notes), place)
+
+
+def make_settings(model: Model, told: Mapping[str, Any], tested: bool) -> Settings:
+    """Settings from dotted keys, as on the command line. Raises InputError for one that there is not."""
+    own = {
+        "model.name": f"{OWN}{model.name}",
+        "model.weights": "the caller's",
+        "controls": ("fine_tune_network",),
+        "stages": ("localize", "repair", "controls", *(("evaluate",) if tested else ())),
+    }
+    names = [name for name, block in model.network.blocks if block.has_branch]
+    if len(names) == 1:  # nothing to localize
+        own |= {"repair.block": names[0], "stages": own["stages"][1:]}
+    nested: dict[str, Any] = {}
+    for key, value in (own | dict(told)).items():
+        *sections, last = key.split(".")
+        functools.reduce(lambda at, section: at.setdefault(section, {}), sections, nested)[last] = value
+    return from_config(ConfigDict(nested))
+
+
+def only_these_failures(model: Model, train: Split, failing: Any) -> Split:
+    """A split without the failures that are not among those to repair; ``failing`` are indices, or a mask.
+
+    Raises InputError for what is no index, and for images that the model gets right.
+    """
+    named = np.asarray(failing)
+    named = np.flatnonzero(named) if named.dtype == bool and named.shape == (len(train),) else named
+    if named.ndim != 1 or not np.issubdtype(named.dtype, np.integer) or not named.size:
+        raise InputError("failing holds no indices: give whole numbers, the places of images in train")
+    if named.min() < 0 or named.max() >= len(train):
+        raise InputError(f"failing goes from {named.min()} to {named.max()}, but train has {len(train)} images")
+    scores = logits(model.network, model.variables, train.images, choose_devices(1))
+    right = scores.argmax(-1) == train.labels
+    if right[named].any():
+        fine = named[right[named]]
+        raise InputError(
+            f"failing names {len(fine)} images that the model gets right as its labels have it (the first: {fine[0]}): "
+            "leave them out, or mend their labels"
+        )
+    return train.take(np.flatnonzero(right | np.isin(np.arange(len(train)), named)))
+
+
+def remarks(dataset: Dataset) -> list[str]:
+    """What of the data makes a guard or a test worth less than it seems."""
+    parts = {
+        part: {image.tobytes() for image in getattr(dataset, part).images} for part in ("train", "validation", "test")
+    }
+    told = []
+    for part, others in (("validation", ("train",)), ("test", ("train", "validation"))):
+        both = sum(len(parts[part] & parts[other]) for other in others)
+        if both:
+            told.append(
+                f"{both} of the {part} images stand in {' or '.join(others)} too: what is said of them flatters"
+            )
+    return told
