@@ -12,6 +12,7 @@ A ``model`` is ``(module, variables)`` of Flax Linen, an NNX module, ``(apply_fn
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -67,7 +68,7 @@ class More(TypedDict, total=False):
     test: Pair
     failing: Any
     class_names: Sequence[str]
-    folder: str
+    folder: str | os.PathLike
     settings: Mapping[str, Any]
 
 
@@ -161,8 +162,8 @@ def localize(model: Any, failing: Pair, passing: Pair, **settings: Any) -> Local
     adopted = adopt(model, image_shape(failing, "failing"))
     pairs = []
     for name, (images, labels) in {"failing": failing, "passing": passing}.items():
-        images = to_images(np.asarray(images), f"the {name} images")
-        pairs.append((images, to_labels(np.asarray(labels), len(images), f"the {name} labels")))
+        images = to_images(np.asarray(images), f"the array of {name} images")
+        pairs.append((images, to_labels(np.asarray(labels), len(images), f"the array of {name} labels")))
     level = "block" if len(adopted.network.blocks) > 1 else "layer"
     own = LocalizationSettings(**({"level": level} | settings))
     return rank(adopted.network, adopted.variables, *pairs, own, jax.random.key(0))
@@ -188,8 +189,8 @@ def evaluate(model: Any, test: Pair, kinds: Sequence[str] = KINDS, severity: int
     0.75
     """
     images, labels = map(np.asarray, test)
-    images = to_images(images, "the test images")
-    labels = to_labels(labels, len(images), "the test labels")
+    images = to_images(images, "the array of test images")
+    labels = to_labels(labels, len(images), "the array of test labels")
     views = ViewSettings(tuple(kinds), (severity,)).views
     classify = model if is_plain(model) else classifying(adopt(model, images.shape[1:]))
     return accuracies(classify, images, labels, views, jax.random.key(seed))

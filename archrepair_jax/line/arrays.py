@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 import shutil
 import tempfile
@@ -32,12 +33,14 @@ class Result:
         record: as ``report.json`` has it.
         model_given: what was to be repaired.
         notes: what the caller should know of the model and the data; may be empty.
+        folder: where the run was made.
     """
 
     record: Mapping[str, Any]
     model_given: Model
     notes: tuple[str, ...]
-    _folder: Any  # of the work: a path, or a temporary folder that lasts as long as the result
+    folder: pathlib.Path
+    _temporary: tempfile.TemporaryDirectory | None = None  # lasts as long as the result
 
     def __repr__(self) -> str:
         return "\n".join([self.summary, *self.notes])
@@ -76,12 +79,7 @@ class Result:
         """
         return self.model_given.back(self.best.network, self.best.variables)
 
-    @property
-    def folder(self) -> pathlib.Path:
-        """Where the run was made."""
-        return pathlib.Path(getattr(self._folder, "name", self._folder))
-
-    def report(self, folder: str) -> pathlib.Path:
+    def report(self, folder: str | os.PathLike) -> pathlib.Path:
         """Writes report.md with its figures, report.json and every arm for ``load`` into a folder; gives the first."""
         target = pathlib.Path(folder).expanduser()
         for path in (path for pattern in KEPT for path in self.folder.glob(pattern)):
@@ -95,17 +93,18 @@ def carry_out(
     model: Model,
     dataset: Dataset,
     settings: Settings,
-    folder: str | None,
+    folder: str | os.PathLike | None,
     progress: Callable[[str, int, int, str], None],
 ) -> Result:
     """Repairs the model; without a folder, in a temporary one. Raises as ``images.run`` does."""
-    place = tempfile.TemporaryDirectory(prefix="archrepair-") if folder is None else pathlib.Path(folder).expanduser()
+    temporary = tempfile.TemporaryDirectory(prefix="archrepair-") if folder is None else None
+    place = pathlib.Path(temporary.name if temporary else folder).expanduser()
     notes = [*([model.note] if model.note else []), *remarks(dataset)]
     for note in notes:
         progress("note", 1, 1, note)
     original = model.network, model.variables
-    record = images.carry_out(settings, dataset, original, getattr(place, "name", place), progress, lambda: False)
-    return Result(record, model, tuple(notes), place)
+    record = images.carry_out(settings, dataset, original, place, progress, lambda: False)
+    return Result(record, model, tuple(notes), place, temporary)
 
 
 def make_settings(model: Model, told: Mapping[str, Any], tested: bool) -> Settings:

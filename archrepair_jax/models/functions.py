@@ -32,7 +32,8 @@ class Opaque(Block):
     leaves: tuple[tuple[str, tuple[int, ...], str], ...]
 
     def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
-        return self.function([self.variables["params"][name].astype(kind) for name, _, kind in self.leaves], x)
+        own = self.variables["params"] if self.leaves else {}
+        return self.function([jnp.asarray(own[name], kind) for name, _, kind in self.leaves], x)
 
     def setup(self):
         for name, shape, _ in self.leaves:
@@ -64,8 +65,8 @@ class Form:
 
     def params(self, variables: Variables) -> Any:
         """The caller's parameters, in their own types, from a network's variables."""
-        own = variables["params"][OWN]
-        return self.fill([jnp.asarray(own[name]).astype(kind) for name, _, kind in self.tuned])
+        own = variables["params"].get(OWN, {})
+        return self.fill([jnp.asarray(own[name], kind) for name, _, kind in self.tuned])
 
 
 def of_function(
@@ -90,7 +91,7 @@ def of_function(
             constants.append(leaf)
             continue
         name = f"{number}.{jax.tree_util.keystr(path, simple=True, separator='.')}"  # numbered, since paths may clash
-        tuned.append((name, tuple(leaf.shape), str(leaf.dtype)))
+        tuned.append((name, tuple(leaf.shape), str(jax.dtypes.canonicalize_dtype(leaf.dtype))))
         own[name] = jnp.asarray(leaf, jnp.float32)
         constants.append(None)
     form = Form(function, structure, tuple(constants), tuple(tuned))

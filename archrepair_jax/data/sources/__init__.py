@@ -44,8 +44,8 @@ def from_arrays(parts: Mapping[str, tuple[Any, Any]], class_names: tuple[str, ..
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise InputError(f"{part} is {type(pair).__name__}: give a pair, (images, labels)")
         images, labels = map(np.asarray, pair)
-        images = to_images(images, f"the {part} images")
-        splits[part] = Split(images, to_labels(labels, len(images), f"the {part} labels"))
+        images = to_images(images, f"the array of {part} images")
+        splits[part] = Split(images, to_labels(labels, len(images), f"the array of {part} labels"))
     _check_source(source := Source("the arrays given", class_names, splits))
     splits.setdefault("test", splits["train"].take(np.arange(0)))
     return Dataset(**splits, num_classes=len(class_names), class_names=class_names, name=source.name)
