@@ -234,7 +234,7 @@ def test_images_in_both_parts_are_told():
 
 
 def test_a_model_of_one_block_has_none_to_replace():
-    with pytest.raises(ar.InputError, match="."):
+    with pytest.raises(ar.InputError, match=r"'model' .* cannot be searched.*of linear only the outside is known"):
         ar.repair((linear, weights()), pair(0), pair(1), method="reconstruction", **QUICK)
 
 

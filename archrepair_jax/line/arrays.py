@@ -18,6 +18,7 @@ from archrepair_jax.line import images
 from archrepair_jax.line.classifiers import OWN, Classifier, load
 from archrepair_jax.line.settings import Settings, from_config
 from archrepair_jax.models.adopt import Model
+from archrepair_jax.repair.method import Unfit
 from archrepair_jax.repair.problem import logits
 from archrepair_jax.reporting.summary import summary
 from archrepair_jax.training.parallel import choose_devices
@@ -103,7 +104,10 @@ def carry_out(
     for note in notes:
         progress("note", 1, 1, note)
     original = model.network, model.variables
-    record = images.carry_out(settings, dataset, original, place, progress, lambda: False)
+    try:
+        record = images.carry_out(settings, dataset, original, place, progress, lambda: False)
+    except Unfit as error:
+        raise Unfit(f"{error} ({model.note})" if model.note else str(error), error.method) from error
     return Result(record, model, tuple(notes), place, temporary)
 
 

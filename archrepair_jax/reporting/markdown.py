@@ -144,8 +144,13 @@ def _failures(report: Report) -> list[str]:
 
 
 def _loading(report: Report) -> list[str]:
-    if not comparison.repair(report):
+    if not (arms := report["arms"][1:]):
         return []
-    code = 'import archrepair_jax\n\nnetwork = archrepair_jax.load("DIR")  # the folder of this report\n'
-    code += "logits = network(images)  # [N, H, W, C] float32 in [0, 1] -> [N, classes]"
-    return ["## Using the result", f"```python\n{code}\n```"]
+    chosen, own = comparison.best(arms), report["model"]["name"].startswith("own:")
+    model = ", model=model" * own
+    code = f'import archrepair_jax as ar\n\nclassifier = ar.load("DIR"{model})  # the folder of this report\n'
+    code += "logits = classifier(images)  # [N, H, W, C], uint8 or float in [0, 1] -> [N, classes]"
+    given = f"the best accepted arm on the guard's examples, {title(chosen['name'])}" if chosen else "the original"
+    others = ", ".join(f'`arm="{arm["name"]}"`' for arm in arms)
+    told = f"That is {given}; any arm can be had by its name: {others}."
+    return ["## Using the result", f"```python\n{code}\n```", told]

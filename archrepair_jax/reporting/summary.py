@@ -26,12 +26,15 @@ def _holding(report: Report, arm: Arm) -> str:
 
 
 def _what(report: Report, arm: Arm) -> str:
-    more = arm["size"]["parameters"] - original(report)["size"]["parameters"]
-    part = " in part" if arm["verdict"]["decision"] == "interpolated" else ""
-    edits = " and ".join(f"{change(edit)}" for edit in arm["edits"][:1])
-    if not edits:
-        return f"{title(arm['name'])}{' of ' + arm['where'] if arm['where'] else ''}{part}"
-    return f"{edits} ({title(arm['name'])}{part}, {count(more, 'parameter')} more)"
+    """What was changed, with the numbers that it added, and by which method."""
+    added = count(arm["size"]["parameters"] - original(report)["size"]["parameters"], "parameter")
+    by = title(arm["name"]) + " in part" * (arm["verdict"]["decision"] == "interpolated")
+    if not arm["edits"]:
+        return f"{by} of {arm['where']}" if arm["where"] else by
+    edit = arm["edits"][0]
+    if edit["kind"] == "inserted":
+        return f"a block of {added} in front of {edit['before']} ({by})"
+    return f"{change(edit)} ({by}, {added} more)"
 
 
 def _beside(arm: Arm) -> str:
