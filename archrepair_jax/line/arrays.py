@@ -33,13 +33,11 @@ class Result:
     Attributes:
         record: as ``report.json`` has it.
         model_given: what was to be repaired.
-        notes: what the caller should know of the model and the data; may be empty.
         folder: where the run was made.
     """
 
     record: Mapping[str, Any]
     model_given: Model
-    notes: tuple[str, ...]
     folder: pathlib.Path
     _temporary: tempfile.TemporaryDirectory | None = None  # lasts as long as the result
 
@@ -50,6 +48,11 @@ class Result:
     def summary(self) -> str:
         """One sentence: what the best accepted arm fixed and broke, and what the others would have."""
         return summary(self.record)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What one should know of the model and the data; may be empty."""
+        return tuple(self.record["notes"])
 
     @property
     def arms(self) -> dict[str, Mapping[str, Any]]:
@@ -100,15 +103,12 @@ def carry_out(
     """Repairs the model; without a folder, in a temporary one. Raises as ``images.run`` does."""
     temporary = tempfile.TemporaryDirectory(prefix="archrepair-") if folder is None else None
     place = pathlib.Path(temporary.name if temporary else folder).expanduser()
-    notes = [*([model.note] if model.note else []), *remarks(dataset)]
-    for note in notes:
-        progress("note", 1, 1, note)
-    original = model.network, model.variables
+    original, notes = (model.network, model.variables), [model.note] if model.note else []
     try:
-        record = images.carry_out(settings, dataset, original, place, progress, lambda: False)
+        record = images.carry_out(settings, dataset, original, place, progress, notes=notes)
     except Unfit as error:
         raise Unfit(f"{error} ({model.note})" if model.note else str(error), error.method) from error
-    return Result(record, model, tuple(notes), place, temporary)
+    return Result(record, model, place, temporary)
 
 
 def make_settings(model: Model, told: Mapping[str, Any], tested: bool) -> Settings:
@@ -149,18 +149,3 @@ def only_these_failures(model: Model, train: Split, failing: Any) -> Split:
             "leave them out, or mend their labels"
         )
     return train.take(np.flatnonzero(right | np.isin(np.arange(len(train)), named)))
-
-
-def remarks(dataset: Dataset) -> list[str]:
-    """What of the data makes a guard or a test worth less than it seems."""
-    parts = {
-        part: {image.tobytes() for image in getattr(dataset, part).images} for part in ("train", "validation", "test")
-    }
-    told = []
-    for part, others in (("validation", ("train",)), ("test", ("train", "validation"))):
-        both = sum(len(parts[part] & parts[other]) for other in others)
-        if both:
-            told.append(
-                f"{both} of the {part} images stand in {' or '.join(others)} too: what is said of them flatters"
-            )
-    return told

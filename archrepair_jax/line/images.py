@@ -15,7 +15,13 @@ from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.keys import named
 from archrepair_jax.line import classifiers
 from archrepair_jax.line.clock import Clock
-from archrepair_jax.line.early_checks import check_methods, check_network, check_training
+from archrepair_jax.line.early_checks import (
+    check_methods,
+    check_network,
+    check_training,
+    normalization_remarks,
+    remarks,
+)
 from archrepair_jax.line.record import Views, image_record
 from archrepair_jax.line.settings import Settings
 from archrepair_jax.line.stages import Arm, Line, follow
@@ -73,11 +79,12 @@ def run(
     dataset = load(settings.data, settings.seed)
     check_training(settings, choose_devices(settings.devices), len(dataset.for_training))
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
-    given = None
+    given, notes = None, []
     if settings.model.weights:
         check(settings, dataset, network)  # before a file is read
         given = load_weights(settings.model.weights, network, settings.model)
-    return carry_out(settings, dataset, (network, given), workdir, progress, stopping)
+        notes = normalization_remarks(settings.model)
+    return carry_out(settings, dataset, (network, given), workdir, progress, stopping, notes)
 
 
 def carry_out(
@@ -85,12 +92,19 @@ def carry_out(
     dataset: Dataset,
     original: tuple[Network, Variables | None],
     workdir: str | os.PathLike,
-    progress: Callable[[str, int, int, str], None],
-    stopping: Callable[[], bool],
+    progress: Callable[[str, int, int, str], None] = lambda *_: None,
+    stopping: Callable[[], bool] = lambda: False,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The same with the data and the network at hand, which is trained if it has no variables yet."""
+    """The same with the data and the network at hand, which is trained if it has no variables yet.
+
+    ``notes`` are what is known to weaken the results; what the data have to say of that is added.
+    """
     network, given = original
     check(settings, dataset, network)
+    notes = [*notes, *remarks(dataset)]
+    for note in notes:
+        progress("note", 1, 1, note)
     with locked(workdir):
         contents = {"the data": fingerprint(dataset)} | ({"model.weights": fingerprint(given)} if given else {})
         work = WorkFolder(workdir, what_matters(settings), contents, lambda said: progress("work folder", 1, 1, said))
@@ -101,7 +115,8 @@ def carry_out(
         model = classifiers.description(settings.model, network)
         for arm in arms[1:]:
             classifiers.save(arm.work.path, model, dataset.class_names, arm)
-        return reports.write(work.path, image_record(settings, dataset, arms, task.diagnosis, task.line.costs))
+        record = image_record(settings, dataset, arms, task.diagnosis, task.line.costs)
+        return reports.write(work.path, record | {"notes": notes})
 
 
 def check(settings: Settings, dataset: Dataset, network: Network) -> None:

@@ -46,6 +46,7 @@ def _verdict(report: Report) -> list[str]:
         f"# Repair of {model['name']} on {data['name']}",
         f"**{report['outcome_line']}**",
         *([" ".join(judgement(report))] if judgement(report) else []),
+        *([bullets(f"note: {note}" for note in report["notes"])] if report.get("notes") else []),
         f"Model: {model['name']} ({costs}), weights: {model['weights'] or 'trained by this run'}. "
         f"Data: {data['name']}, {data['classes']} classes, images of {size}; {count(data['train'])} train, "
         f"{count(data['validation'])} validation and {count(data['test'])} test images. "

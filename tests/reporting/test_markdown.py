@@ -219,6 +219,11 @@ def test_the_cost_is_told_stage_by_stage_compilation_apart(record):
     assert "devices made up, made up; flax 0.0" in text
 
 
+def test_notes_stand_in_the_first_lines(record):
+    record["notes"] = ["3 of the test images stand in train"]
+    assert "- note: 3 of the test images stand in train" in render(assemble(record)).split("Model: ")[0]
+
+
 def test_a_guard_too_small_to_tell_is_in_the_headline(record):
     seen = {"images": 149, "clean_drop": 0.02, "failing": 200, "passing": 98}
     named(record, "search")["verdict"] |= seen
