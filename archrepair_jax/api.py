@@ -86,7 +86,7 @@ def repair(
 
     Args:
         model: see above; it is left as it is.
-        train: images [N, H, W, C] (uint8, or floats in [0, 1]) and labels [N], to learn from.
+        train: images [N, H, W, C] (uint8, or floats in [0, 1], rounded to 256 levels) and labels [N], to learn from.
         validation: likewise; one half chooses, the other is the guard that accepts.
         method: one of the README's repairs and controls; ``auto`` lets several race.
         budget: sample-gradients for each arm, the control included (``controls`` of ``settings`` names others).
@@ -118,7 +118,8 @@ def repair(
     """
     one_of("repair", more, More.__annotations__)
     told = dict(more.get("settings", {}))
-    adopted = adopt(model, image_shape(train, "train"), mean=told.get("model.mean", ()), std=told.get("model.std", ()))
+    mean, std = (tuple(told.get(f"model.{name}", ())) for name in ("mean", "std"))
+    adopted = adopt(model, image_shape(train, "train"), mean=mean, std=std)
     names = tuple(more.get("class_names", ())) or tuple(map(str, range(adopted.network.num_classes)))
     if len(names) != adopted.network.num_classes:
         raise InputError(f"class_names has {len(names)} names, but the model tells {adopted.network.num_classes} apart")
@@ -129,8 +130,8 @@ def repair(
     keys = {
         "repair.method": method,
         "repair.budget": budget,
-        "failures.kinds": tuple(kinds),
-        "evaluation.kinds": tuple(kinds),
+        "failures.kinds": several(kinds),
+        "evaluation.kinds": several(kinds),
     }
     settings = make_settings(adopted, keys | told, "test" in more)
     if not progress:
@@ -191,9 +192,14 @@ def evaluate(model: Any, test: Pair, kinds: Sequence[str] = KINDS, severity: int
     images, labels = map(np.asarray, test)
     images = to_images(images, "the array of test images")
     labels = to_labels(labels, len(images), "the array of test labels")
-    views = ViewSettings(tuple(kinds), (severity,)).views
+    views = ViewSettings(several(kinds), (severity,)).views
     classify = model if is_plain(model) else classifying(adopt(model, images.shape[1:]))
     return accuracies(classify, images, labels, views, jax.random.key(seed))
+
+
+def several(kinds: Sequence[str]) -> tuple[str, ...]:
+    """A single kind is as good as a row of one."""
+    return (kinds,) if isinstance(kinds, str) else tuple(kinds)
 
 
 def is_plain(model: Any) -> bool:

@@ -117,12 +117,14 @@ def test_a_functions_parameters_are_tuned_and_come_back(tuned):
 
 
 def test_the_report_holds_what_load_needs(tuned, tmp_path):
-    assert tuned.report(tmp_path / "out").read_text().startswith("# Repair of own:linear")
+    assert tuned.report(tmp_path / "out").read_text().startswith("# Repair of linear on the arrays given")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"arms", "figures", "report.json", "report.md"}
     loaded = ar.load(tmp_path / "out", model=(linear, weights()))
     images, _ = pair(2)
     assert loaded.arm == "fine_tune_network" and loaded.class_names == ("0", "1")
     np.testing.assert_array_equal(loaded(images), tuned.best(images))
+    assert loaded.model[0] is linear
+    np.testing.assert_array_equal(loaded.model[1]["kernel"], tuned.model[1]["kernel"])
     with pytest.raises(ar.InputError, match=r"linear is a model of your own: give it, as load\(…, model=…\)"):
         ar.load(tmp_path / "out")
     with pytest.raises(ar.InputError, match="does not hold this network's weights"):
@@ -242,6 +244,7 @@ def test_any_callable_is_evaluated():
     images = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
     labels = np.array([0, 0, 0, 0, 0, 1])
     rates = ar.evaluate(lambda x: np.zeros(len(x), int), (images, labels), kinds=("contrast", "gaussian_noise-5"))
+    assert list(ar.evaluate(lambda x: np.zeros(len(x), int), (images, labels), "contrast")) == ["clean", "contrast-3"]
     assert {name: rate.value for name, rate in rates.items()} == pytest.approx(
         {"clean": 5 / 6, "contrast-3": 5 / 6, "gaussian_noise-5": 5 / 6}
     )

@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 from archrepair_jax.data.splits import Dataset, Split
 from archrepair_jax.errors import InputError
 from archrepair_jax.line import images
-from archrepair_jax.line.classifiers import OWN, Classifier, load
+from archrepair_jax.line.classifiers import Classifier, load
 from archrepair_jax.line.settings import Settings, from_config
+from archrepair_jax.models import CALLERS
 from archrepair_jax.models.adopt import Model
 from archrepair_jax.repair.method import Unfit
 from archrepair_jax.repair.problem import logits
@@ -71,17 +72,14 @@ class Result:
         """Any arm, as far as it was accepted. Raises InputError for one that there is not."""
         if len(self.record["arms"]) == 1:
             names = tuple(map(str, range(self.model_given.network.num_classes)))
-            return Classifier(self.model_given.network, self.model_given.variables, names)
+            own = self.model_given
+            return Classifier(own.network, own.variables, names, "original", own.back)
         return load(self.folder, name, model=self.model_given)
 
     @property
     def model(self) -> Any:
-        """The best accepted arm in the form in which the model was given.
-
-        ``(module, variables)``, an NNX module, ``(apply_fn, params)`` or ``(Network, variables)``; where blocks were
-        added, module or function are new ones around the caller's.
-        """
-        return self.model_given.back(self.best.network, self.best.variables)
+        """The best accepted arm in the form in which the model was given, see ``Classifier.model``."""
+        return self.best.model
 
     def report(self, folder: str | os.PathLike) -> pathlib.Path:
         """Writes report.md with its figures, report.json and every arm for ``load`` into a folder; gives the first."""
@@ -113,17 +111,20 @@ def carry_out(
 
 def make_settings(model: Model, told: Mapping[str, Any], tested: bool) -> Settings:
     """Settings from dotted keys, as on the command line. Raises InputError for one that there is not."""
-    own = {
-        "model.name": f"{OWN}{model.name}",
-        "model.weights": "the caller's",
+    defaults: dict[str, Any] = {
         "controls": ("fine_tune_network",),
         "stages": ("localize", "repair", "controls", *(("evaluate",) if tested else ())),
     }
     names = [name for name, block in model.network.blocks if block.has_branch]
     if len(names) == 1:  # nothing to localize
-        own |= {"repair.block": names[0], "stages": own["stages"][1:]}
+        defaults |= {"repair.block": names[0], "stages": defaults["stages"][1:]}
+    given = {
+        "model.name": f"{CALLERS}{model.name}",
+        "model.weights": "the caller's",
+        "data.name": "the arrays given",
+    }
     nested: dict[str, Any] = {}
-    for key, value in (own | dict(told)).items():
+    for key, value in (defaults | dict(told) | given).items():
         *sections, last = key.split(".")
         functools.reduce(lambda at, section: at.setdefault(section, {}), sections, nested)[last] = value
     return from_config(ConfigDict(nested))

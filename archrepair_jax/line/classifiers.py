@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,15 +16,14 @@ from archrepair_jax.files import read_json, write_whole
 from archrepair_jax.line.settings import as_dataclass
 from archrepair_jax.line.stages import Arm
 from archrepair_jax.line.work_folder import intact
-from archrepair_jax.models import ModelSettings, build
-from archrepair_jax.models.adopt import adopt
+from archrepair_jax.models import CALLERS, ModelSettings, build
+from archrepair_jax.models.adopt import Model, adopt, as_it_is
 from archrepair_jax.models.formats.weights import load_variables, save_variables
 from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.edits import apply, from_json, to_json
 from archrepair_jax.reporting.comparison import UNTOUCHED, best
 
-OWN = "own:"  # what the name of a caller's own model begins with
 DESCRIPTION, WEIGHTS = "repaired.json", "repaired.safetensors"
 
 
@@ -38,10 +37,20 @@ class Classifier:
         arm: whose it is, ``original`` where nothing was accepted.
     """
 
-    network: Network
+    network: Network = dataclasses.field(repr=False)
     variables: Variables = dataclasses.field(repr=False)
     class_names: tuple[str, ...]
     arm: str = "original"
+    _back: Callable[[Network, Variables], Any] = dataclasses.field(default=as_it_is, repr=False)
+
+    @property
+    def model(self) -> Any:
+        """The same in the form in which the model was given; ``(network, variables)`` of one that a run has built.
+
+        That is ``(module, variables)``, an NNX module or ``(apply_fn, params)``; where blocks were added, module or
+        function are new ones around the caller's.
+        """
+        return self._back(self.network, self.variables)
 
     def __call__(self, images: Shaped[ArrayLike, "B ..."]) -> Float[Array, "B K"]:
         """Logits of images [B, H, W, C], uint8 or float in [0, 1]; of inputs [B, D], for a network of vectors.
@@ -114,22 +123,25 @@ def load(folder: str | os.PathLike, arm: str = "best", *, case: str = "", model:
     one_of("arm", [arm], ["best", *described])
     path, saved = described[arm]
     with intact(path, but=(InputError,)):
-        network = apply(original(saved["model"], len(saved["class_names"]), model), from_json(saved["edits"]))
+        before = original(saved["model"], len(saved["class_names"]), model)
+        network = apply(before.network, from_json(saved["edits"]))
         name = arm if saved["arm"]["verdict"]["decision"] not in UNTOUCHED else "original"
         names = tuple(map(str, saved["class_names"]))
-    return Classifier(network, load_variables(path.with_name(WEIGHTS), network), names, name)
+    return Classifier(network, load_variables(path.with_name(WEIGHTS), network), names, name, before.back)
 
 
-def original(described: Mapping[str, Any], classes: int, model: Any) -> Network:
-    """The network that was repaired: built again, or the caller's own ``model``. Raises InputError without that."""
+def original(described: Mapping[str, Any], classes: int, model: Any) -> Model:
+    """What was repaired: built again, or the caller's own ``model``. Raises InputError without that."""
     settings = as_dataclass(ModelSettings, described["settings"], "model.")
     shape = tuple(map(int, described["image_shape"]))
-    if not settings.name.startswith(OWN):
-        return regroup(build(settings, shape, classes), {}, settings.groups)[0]
-    if model is None:
-        raise InputError(f"{settings.name.removeprefix(OWN)} is a model of your own: give it, as load(…, model=…)")
-    network = adopt(model, shape, mean=settings.mean, std=settings.std).network
-    return regroup(network, {}, settings.groups)[0]
+    if settings.name.startswith(CALLERS):
+        name = settings.name.removeprefix(CALLERS)
+        if model is None:
+            raise InputError(f"{name} is a model of your own: give it, as load(…, model=…)")
+        own = adopt(model, shape, mean=settings.mean, std=settings.std)
+    else:
+        own = Model(build(settings, shape, classes), {}, settings.name, as_it_is)
+    return dataclasses.replace(own, network=regroup(own.network, {}, settings.groups)[0])
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Model:
     note: str = ""
 
 
+def as_it_is(network: Network, variables: Variables) -> tuple[Network, Variables]:
+    """The way back of a network of ours."""
+    return network, variables
+
+
 class Repaired(nn.Module):
     """A network's blocks as one Linen module: ``module.apply(variables, images)`` gives logits [B, K]."""
 
@@ -80,7 +85,7 @@ def adopt(
     if isinstance(first, Network):
         if mean or std:
             raise InputError("a Network normalises images itself: leave model.mean and model.std empty")
-        return Model(first, variables, "network", lambda network, variables: (network, variables))
+        return Model(first, variables, "network", as_it_is)
     if isinstance(first, nn.Module):
         return of_linen(first, variables, image_shape, looks)
     return of_callable(first, variables, image_shape, looks)

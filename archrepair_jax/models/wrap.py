@@ -23,7 +23,7 @@ from archrepair_jax.models.blocks import Block, record
 from archrepair_jax.models.network import Network, Variables
 
 # What modules call the question whether they train, and their answer when they do.
-MODES = {"train": True, "training": True, "deterministic": False, "use_running_average": False}
+MODES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
 INPUT = "input"  # the block that normalises images
 NORMALIZATIONS = nn.BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm | nn.RMSNorm
 

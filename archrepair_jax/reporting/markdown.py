@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from archrepair_jax.models import CALLERS
 from archrepair_jax.reporting import comparison
 from archrepair_jax.reporting.comparison import Arm, Report, accuracies, ground, measured, over_budget, with_role
 from archrepair_jax.reporting.sections import arms_table, bullets, changes, cost, known, price, table
@@ -39,15 +40,15 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
 
 
 def _verdict(report: Report) -> list[str]:
-    data, model = report["data"], report["model"]
+    data, model, name = report["data"], report["model"], report["model"]["name"].removeprefix(CALLERS)
     size = "×".join(map(str, data["image_shape"]))
     costs = f"{count(model['parameters'])} parameters, {count(model['multiply_adds'])} multiply-adds an image"
     return [
-        f"# Repair of {model['name']} on {data['name']}",
+        f"# Repair of {name} on {data['name']}",
         f"**{report['outcome_line']}**",
         *([" ".join(judgement(report))] if judgement(report) else []),
         *([bullets(f"note: {note}" for note in report["notes"])] if report.get("notes") else []),
-        f"Model: {model['name']} ({costs}), weights: {model['weights'] or 'trained by this run'}. "
+        f"Model: {name} ({costs}), weights: {model['weights'] or 'trained by this run'}. "
         f"Data: {data['name']}, {data['classes']} classes, images of {size}; {count(data['train'])} train, "
         f"{count(data['validation'])} validation and {count(data['test'])} test images. "
         "All brackets are 95 % intervals.",
@@ -147,7 +148,7 @@ def _failures(report: Report) -> list[str]:
 def _loading(report: Report) -> list[str]:
     if not (arms := report["arms"][1:]):
         return []
-    chosen, own = comparison.best(arms), report["model"]["name"].startswith("own:")
+    chosen, own = comparison.best(arms), report["model"]["name"].startswith(CALLERS)
     model = ", model=model" * own
     code = f'import archrepair_jax as ar\n\nclassifier = ar.load("DIR"{model})  # the folder of this report\n'
     code += "logits = classifier(images)  # [N, H, W, C], uint8 or float in [0, 1] -> [N, classes]"
