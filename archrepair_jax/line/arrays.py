@@ -34,11 +34,13 @@ class Result:
     Attributes:
         record: as ``report.json`` has it.
         model_given: what was to be repaired.
+        class_names: by label.
         folder: where the run was made.
     """
 
     record: Mapping[str, Any]
     model_given: Model
+    class_names: tuple[str, ...]
     folder: pathlib.Path
     _temporary: tempfile.TemporaryDirectory | None = None  # lasts as long as the result
 
@@ -71,9 +73,8 @@ class Result:
     def arm(self, name: str) -> Classifier:
         """Any arm, as far as it was accepted. Raises InputError for one that there is not."""
         if len(self.record["arms"]) == 1:
-            names = tuple(map(str, range(self.model_given.network.num_classes)))
             own = self.model_given
-            return Classifier(own.network, own.variables, names, "original", own.back)
+            return Classifier(own.network, own.variables, self.class_names, "original", own.back)
         return load(self.folder, name, model=self.model_given)
 
     @property
@@ -106,7 +107,7 @@ def carry_out(
         record = images.carry_out(settings, dataset, original, place, progress, notes=notes)
     except Unfit as error:
         raise Unfit(f"{error} ({model.note})" if model.note else str(error), error.method) from error
-    return Result(record, model, place, temporary)
+    return Result(record, model, dataset.class_names, place, temporary)
 
 
 def make_settings(model: Model, told: Mapping[str, Any], tested: bool) -> Settings:

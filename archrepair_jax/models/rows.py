@@ -42,8 +42,11 @@ def find_row(
             calls.append((context.module.path[0], context.module.unbind()[0], args[0] if args else None, y))
         return y
 
-    with nn.intercept_methods(watching):
-        logits = module.apply(variables, shown, **mode(module, False))
+    try:
+        with nn.intercept_methods(watching):
+            logits = module.apply(variables, shown, **mode(module, False))
+    except Exception as error:  # whatever somebody's module raises; of one block, it is told better
+        raise NoRow("cannot be applied") from error
     names = [name for name, *_ in calls]
     if len(names) < 2:
         raise NoRow("has no two submodules that follow each other")

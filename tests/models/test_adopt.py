@@ -220,6 +220,7 @@ def test_a_network_of_ours_stays_what_it_is():
         ("resnet20", "str is no model: give"),
         ((3, {}), "tuple is no model: give"),
         ((lambda params, x: x, {}), r"model gives \(8, 8, 1\) for an image"),
+        ((InARow(), {"params": {}}), r"model cannot be applied to an array \(1, 8, 8, 1\): "),
         ((dense, {}), r"model cannot be applied to an array \(1, 8, 8, 1\)"),
     ],
 )
