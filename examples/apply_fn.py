@@ -1,6 +1,6 @@
 """Repairs a CNN written in plain JAX that reads Fashion-MNIST, but not with salt and pepper on it.
 
-ARCHREPAIR_DATA=DIR python examples/apply_fn.py      # DIR holds fashion_mnist.npz; without it, digits
+    ARCHREPAIR_DATA=DIR python examples/apply_fn.py      # DIR holds fashion_mnist.npz; without it, digits
 
 Measured (seed 0, two minutes on one CPU core): of the 10,000 test images, clean and with noise, 2,272 of 4,192
 failures are fixed and 500 of 15,808 passing ones broken, by a block of 181 parameters in front of the network.

@@ -1,10 +1,12 @@
 """Repairs a small Flax Linen CNN that reads Fashion-MNIST, but not with salt and pepper on it.
 
-ARCHREPAIR_DATA=DIR python examples/linen.py      # DIR holds fashion_mnist.npz; without it, digits
+    ARCHREPAIR_DATA=DIR python examples/linen.py      # DIR holds fashion_mnist.npz; without it, digits
 
-Measured (seed 0, two minutes on one CPU core): of the 10,000 test images, clean and with noise, 880 of 2,850 failures
-are fixed and 500 of 17,150 passing ones broken, by a block of 181 parameters in front of the network. Fine-tuning all
-weights at the same budget and its default rate fixes 272 and breaks 189.
+Measured (seed 0; two minutes on one CPU core): a block of 181 parameters in front of the network fixes 880 of 2,850
+failures of the 10,000 test images, clean and with noise, and breaks 500 of 17,150 answers: from 82.2 to 86.8 % right
+under noise, from 89.3 to 88.5 % on clean images. Fine-tuning all weights at the same budget and its default rate
+fixes 272 and breaks 189 (83.3 and 89.1 %). Three other rates of it come no nearer: 3e-4, 3e-3 and 1e-2 fix 577, 548
+and 861, and break 520, 452 and 816.
 """
 
 import flax.linen as nn

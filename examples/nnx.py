@@ -1,10 +1,11 @@
 """Repairs a small NNX CNN that reads Fashion-MNIST, but not with salt and pepper on it.
 
-ARCHREPAIR_DATA=DIR python examples/nnx.py      # DIR holds fashion_mnist.npz; without it, digits
+    ARCHREPAIR_DATA=DIR python examples/nnx.py      # DIR holds fashion_mnist.npz; without it, digits
 
-Measured (seed 0, two minutes on one CPU core): of the 10,000 test images, clean and with noise, 1,101 of 2,976
-failures are fixed and 543 of 17,024 passing ones broken, by a block of 181 parameters in front of the network.
-Fine-tuning all weights at the same budget and its default rate fixes 764 and breaks 630.
+Measured (seed 0; two minutes on one CPU core): a block of 181 parameters in front of the network fixes 1,101 of 2,976
+failures of the 10,000 test images, clean and with noise, and breaks 543 of 17,024 answers: from 80.5 to 86.7 % right
+under noise, from 89.7 to 89.1 % on clean images. Fine-tuning all weights at the same budget and its default rate
+fixes 764 and breaks 630 (83.4 and 88.2 %).
 """
 
 from fashion_mnist import data, train

@@ -85,24 +85,27 @@ def adopt(
     if isinstance(first, Network):
         if mean or std:
             raise InputError("a Network normalises images itself: leave model.mean and model.std empty")
+        if first.image_shape != tuple(image_shape):
+            raise InputError(f"the network takes images {first.image_shape}, and these are {tuple(image_shape)}")
         return Model(first, variables, "network", as_it_is)
     if isinstance(first, nn.Module):
         return of_linen(first, variables, image_shape, looks)
-    return of_callable(first, variables, image_shape, looks)
+    return of_callable(first, variables, image_shape, looks, getattr(first, "__name__", type(first).__name__))
 
 
 def of_linen(module: nn.Module, variables: Any, image_shape: tuple[int, ...], looks: dict[str, Any]) -> Model:
     """Blocks where its submodules form a row; else one block, or a function where it cannot be a block."""
     name, given, module = type(module).__name__, module, with_tuples(module)
     if not can_be_a_block(module, variables):
-        made = of_callable(lambda v, x: module.apply(v, x, **mode(module, False)), variables, image_shape, looks)
+        function = lambda v, x: module.apply(v, x, **mode(module, False))  # noqa: E731
+        made = of_callable(function, variables, image_shape, looks, name)
         back = made.back
 
         def given_back(network: Network, variables: Variables) -> Any:
             function, params = back(network, variables)
             return (function, params) if len(network.blocks) > len(made.network.blocks) else (given, params)
 
-        return dataclasses.replace(made, name=name, back=given_back)
+        return dataclasses.replace(made, back=given_back)
     try:
         network, own = find_row(module, variables, image_shape, **looks)
         note = ""
@@ -140,8 +143,10 @@ def can_be_a_block(module: nn.Module, variables: Any) -> bool:
     return set(variables) <= {"params", "batch_stats"}
 
 
-def of_callable(function: Callable, params: Any, image_shape: tuple[int, ...], looks: dict[str, Any]) -> Model:
-    name = getattr(function, "__name__", type(function).__name__)
+def of_callable(
+    function: Callable, params: Any, image_shape: tuple[int, ...], looks: dict[str, Any], name: str
+) -> Model:
+    """One block of which only the outside is known."""
     network, variables, form = of_function(function, params, image_shape, **looks)
 
     def back(edited: Network, variables: Variables) -> tuple[Callable, Any]:

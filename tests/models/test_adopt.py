@@ -142,7 +142,11 @@ def test_a_module_that_cannot_be_hashed_comes_back_as_well(widths):
     module = Listing(widths)
     variables = fresh(module)
     model = adopt((module, variables), SHAPE)
-    assert "outside" in model.note if isinstance(widths, np.ndarray) else "Listing has no two submodules" in model.note
+    assert (
+        "of Listing only the outside" in model.note
+        if isinstance(widths, np.ndarray)
+        else "Listing has no two submodules" in model.note
+    )
     np.testing.assert_array_equal(model.network.apply(model.variables, images()), module.apply(variables, images()))
     again, own = model.back(model.network, moved(model.variables))
     assert again is module
@@ -210,6 +214,8 @@ def test_a_network_of_ours_stays_what_it_is():
     model = adopt((own.network, own.variables), SHAPE)
     assert model.network is own.network and isinstance(model.back(own.network, own.variables)[0], Network)
     assert adopt(model, SHAPE) is model
+    with pytest.raises(InputError, match=r"the network takes images \(8, 8, 1\), and these are \(28, 28, 1\)"):
+        adopt((own.network, own.variables), (28, 28, 1))
 
 
 @pytest.mark.parametrize(
