@@ -1,9 +1,13 @@
-"""What can be known to be wrong before any work is done or any file is written."""
+"""What can be known to be wrong, or to weaken the results, before any work is done or any file is written."""
 
+import hashlib
 from collections.abc import Mapping
 
+from archrepair_jax.data.splits import Dataset
 from archrepair_jax.errors import InputError, one_of
 from archrepair_jax.line.settings import Settings
+from archrepair_jax.models import ModelSettings
+from archrepair_jax.models.formats.weights import has_torch_names
 from archrepair_jax.models.network import Network
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.method import Plan, Unfit
@@ -54,3 +58,31 @@ def check_methods(settings: Settings, network: Network, devices: Devices, rows: 
         least = Cost(method.least(plan) + guard).sample_gradients
         if repair.budget < least:
             raise Unfit(f"repair.budget={repair.budget} is too small for {name}: raise it to {least} or more", name)
+
+
+def normalization_remarks(model: ModelSettings) -> list[str]:
+    """A remark where weights came from elsewhere, and nobody said how images are normalised for them."""
+    if model.mean or model.std or not has_torch_names(model.weights):
+        return []
+    return [
+        "the weights have torch's names, but model.mean and model.std are not set, so that images are normalised by "
+        "0.5 and 0.25: say by what they were in training, which costs accuracy otherwise"
+    ]
+
+
+def remarks(dataset: Dataset) -> list[str]:
+    """Which images stand in several parts, pixel by pixel: what is said of the later part flatters a repair."""
+    parts = {
+        part: {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in getattr(dataset, part).images}
+        for part in ("train", "validation", "test")
+    }
+    both = {
+        "validation": parts["validation"] & parts["train"],
+        "test": parts["test"] & (parts["train"] | parts["validation"]),
+    }
+    earlier = {"validation": "train", "test": "train or validation"}
+    return [
+        f"{len(images)} of the {part} images stand in {earlier[part]} too, so that what is said of them flatters"
+        for part, images in both.items()
+        if images
+    ]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-import pathlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +13,15 @@ import numpy as np
 from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.keys import named
-from archrepair_jax.line import saving
+from archrepair_jax.line import classifiers
 from archrepair_jax.line.clock import Clock
-from archrepair_jax.line.early_checks import check_methods, check_network, check_training
+from archrepair_jax.line.early_checks import (
+    check_methods,
+    check_network,
+    check_training,
+    normalization_remarks,
+    remarks,
+)
 from archrepair_jax.line.record import Views, image_record
 from archrepair_jax.line.settings import Settings
 from archrepair_jax.line.stages import Arm, Line, follow
@@ -50,7 +56,7 @@ ELSEWHERE = (
 
 def run(
     settings: Settings,
-    workdir: str | pathlib.Path,
+    workdir: str | os.PathLike,
     progress: Callable[[str, int, int, str], None] = lambda *_: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
@@ -70,24 +76,54 @@ def run(
         Stopped: when asked to stop.
         Diverged: when a loss is no longer finite.
     """
-    devices = choose_devices(settings.devices)
     dataset = load(settings.data, settings.seed)
-    check_training(settings, devices, len(dataset.for_training))
+    check_training(settings, choose_devices(settings.devices), len(dataset.for_training))
     network = build(settings.model, dataset.train.images.shape[1:], dataset.num_classes)
-    grouped, _ = regroup(network, {}, settings.model.groups)
-    check_network(settings, grouped)
-    check_methods(settings, grouped, devices, rows(settings, dataset))
-    given = load_weights(settings.model.weights, network, settings.model) if settings.model.weights else None
+    given, notes = None, []
+    if settings.model.weights:
+        check(settings, dataset, network)  # before a file is read
+        given = load_weights(settings.model.weights, network, settings.model)
+        notes = normalization_remarks(settings.model)
+    return carry_out(settings, dataset, (network, given), workdir, progress, stopping, notes)
+
+
+def carry_out(
+    settings: Settings,
+    dataset: Dataset,
+    original: tuple[Network, Variables | None],
+    workdir: str | os.PathLike,
+    progress: Callable[[str, int, int, str], None] = lambda *_: None,
+    stopping: Callable[[], bool] = lambda: False,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The same with the data and the network at hand, which is trained if it has no variables yet.
+
+    ``notes`` are what is known to weaken the results; what the data have to say of that is added.
+    """
+    network, given = original
+    check(settings, dataset, network)
+    notes = [*notes, *remarks(dataset)]
+    for note in notes:
+        progress("note", 1, 1, note)
     with locked(workdir):
         contents = {"the data": fingerprint(dataset)} | ({"model.weights": fingerprint(given)} if given else {})
         work = WorkFolder(workdir, what_matters(settings), contents, lambda said: progress("work folder", 1, 1, said))
-        loop = Loop(devices, progress, stopping, work.path / "checkpoints", settings.steps_per_call)
+        devices, checkpoints = choose_devices(settings.devices), work.path / "checkpoints"
+        loop = Loop(devices, progress, stopping, checkpoints, settings.steps_per_call)
         task = Images(settings, Line(work, loop), dataset, network, given)
         arms = follow(task)
-        for arm in (arm for arm in arms if arm.role == "repair"):
-            model = saving.description(settings.model, network)
-            saving.save(work.path, model, dataset.class_names, arm.edits, arm.variables)
-        return reports.write(work.path, image_record(settings, dataset, arms, task.diagnosis, task.line.costs))
+        model = classifiers.description(settings.model, network)
+        for arm in arms[1:]:
+            classifiers.save(arm.work.path, model, dataset.class_names, arm)
+        record = image_record(settings, dataset, arms, task.diagnosis, task.line.costs)
+        return reports.write(work.path, record | {"notes": notes})
+
+
+def check(settings: Settings, dataset: Dataset, network: Network) -> None:
+    """Raises InputError for what can be known to be wrong before any work is done."""
+    grouped, _ = regroup(network, {}, settings.model.groups)
+    check_network(settings, grouped)
+    check_methods(settings, grouped, choose_devices(settings.devices), rows(settings, dataset))
 
 
 def what_matters(settings: Settings) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def arm_section(
             "multiply_adds": arm.spent.multiply_adds,
             **total_cost(costs, f"{arm.name}: repair", f"{arm.name}: accept"),
         },
-        "verdict": verdict and {"decision": verdict.decision, "reason": verdict.reason, **verdict.evidence},
+        "verdict": verdict and verdict.as_json(),
         "size": size(arm.network, arm.variables),
         "measures": arm.measures,
         "trace": dict(arm.repair.trace) if arm.repair else {},

@@ -18,7 +18,7 @@ from archrepair_jax.evaluation.metrics import violation_bound
 from archrepair_jax.evaluation.survey import Tally, survey
 from archrepair_jax.files import write_whole
 from archrepair_jax.keys import named
-from archrepair_jax.line import saving
+from archrepair_jax.line import classifiers
 from archrepair_jax.line.record import arm_section, region_record, total_cost
 from archrepair_jax.line.region_settings import RegionSettings, pairs
 from archrepair_jax.line.stages import Arm, Line, follow
@@ -338,5 +338,5 @@ def export(task: OverRegions, arm: Arm, folder: pathlib.Path) -> None:
         write_whole(folder / f"{stem}.npz", (arm.work.path / CERTIFICATE).read_bytes())
     layers, activation = to_layers(case.network, case.variables)
     settings = ModelSettings("mlp", widths=tuple(len(layer.bias) for layer in layers[:-1]), activation=activation)
-    model, names = saving.description(settings, case.network), tuple(map(str, range(case.network.num_classes)))
-    saving.save(task.line.work.path / arm.name, model, names, arm.edits, arm.variables)
+    model, names = classifiers.description(settings, case.network), tuple(map(str, range(case.network.num_classes)))
+    classifiers.save(arm.work.path, model, names, arm)

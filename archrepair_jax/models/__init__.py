@@ -21,6 +21,7 @@ MODELS: dict[str, Callable[..., Blocks]] = {
     "mlp": mlp.mlp,
     "convnet": convnet.convnet,
 }
+CALLERS = "own:"  # a model of the caller's, which nobody else can build again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ModelSettings:
     """Which network, and where its weights come from.
 
     Attributes:
-        name: a key of ``MODELS``.
+        name: a key of ``MODELS``, or one that begins with ``CALLERS``.
         stem: ``cifar`` or ``imagenet``, for the ResNets 18, 50 and 101 and DenseNet-121.
         widths: channels a stage (ResNets), channels a convolution (convnet) or hidden widths (mlp); empty for the
             family's own.

@@ -23,7 +23,8 @@ from archrepair_jax.models.blocks import Block, record
 from archrepair_jax.models.network import Network, Variables
 
 # What modules call the question whether they train, and their answer when they do.
-MODES = {"train": True, "training": True, "deterministic": False, "use_running_average": False}
+MODES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
+INPUT = "input"  # the block that normalises images
 NORMALIZATIONS = nn.BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm | nn.RMSNorm
 
 
@@ -52,9 +53,14 @@ class Wrapped(Block):
                 record(layer.parent, layer.name, y)
             return y
 
-        asked = inspect.signature(type(self.module).__call__).parameters
         with nn.intercept_methods(recording):
-            return self.module(x, **{name: train == answer for name, answer in MODES.items() if name in asked})
+            return self.module(x, **mode(self.module, train))
+
+
+def mode(module: nn.Module, train: bool) -> dict[str, bool]:
+    """What a module is told of whether it trains, by the names under which it asks."""
+    asked = inspect.signature(type(module).__call__).parameters
+    return {name: train == answer for name, answer in MODES.items() if name in asked}
 
 
 def wrap(
@@ -85,10 +91,10 @@ def wrap_row(
     Raises InputError for names that come twice, variables other than ``params`` and ``batch_stats``, fields that
     cannot be hashed (jax compiles for a network, so it has to know it again), and what does not make logits of images.
     """
-    blocks = [("input", normalization(mean or (0.0,), std or (1.0,), image_shape[-1]))] if mean or std else []
+    blocks: list[tuple[str, nn.Module]] = []
     own: Variables = {"params": {}, "batch_stats": {}}
     for name, module, variables in row:
-        if name in dict(blocks):
+        if name in [*dict(blocks), *([INPUT] if mean or std else [])]:
             raise InputError(f"two blocks are called {name!r}: give each a name of its own")
         if foreign := sorted(set(variables) - set(own)):
             raise InputError(
@@ -101,8 +107,20 @@ def wrap_row(
         blocks.append((name, Wrapped(module)))
         for collection, entries in variables.items():
             own[collection] |= {name: {"module": unfreeze(entries)}} if entries else {}
-    network = Network(tuple(blocks), tuple(image_shape), num_classes=0)  # until it has been applied
-    return dataclasses.replace(network, num_classes=classes(network, own)), own
+    return network_of(blocks, own, image_shape, mean, std), own
+
+
+def network_of(
+    blocks: Sequence[tuple[str, nn.Module]],
+    variables: Variables,
+    image_shape: tuple[int, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Network:
+    """The network of these blocks, behind a normalisation if there is one. Raises InputError as ``classes`` does."""
+    first = ((INPUT, normalization(mean or (0.0,), std or (1.0,), image_shape[-1])),) if mean or std else ()
+    network = Network((*first, *blocks), tuple(image_shape), num_classes=0)  # until it has been applied
+    return dataclasses.replace(network, num_classes=classes(network, variables))
 
 
 def classes(network: Network, variables: Variables) -> int:

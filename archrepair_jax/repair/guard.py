@@ -44,6 +44,10 @@ def accept(problem: Problem, repair: Repair, settings: GuardSettings, loop: Loop
     evidence = {
         **dataclasses.asdict(best),
         "clean_before": clean_before,
+        "clean_drop": settings.clean_drop,
+        "images": before.shape[1],
+        "failing": int((~before).sum()),
+        "passing": int(before.sum()),
         "candidates": [dataclasses.asdict(trial) for trial in trials],
     }
     decision = {0.0: "unchanged", 1.0: "repaired"}.get(best.fraction, "interpolated")

@@ -34,6 +34,10 @@ class Verdict:
     evidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     counterexamples: Samples | Cells | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Its words and its evidence."""
+        return {"decision": self.decision, "reason": self.reason, **self.evidence}
+
 
 def taken(original: Variables, repair: Repair, verdict: Verdict) -> tuple[tuple[Edit, ...], Variables]:
     """The edits and variables that a verdict leaves of a repair; at fraction 0 the untouched original."""

@@ -1,11 +1,14 @@
 """The arms of a report, and how those about images compare, judged on the same test images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+
+from archrepair_jax.proof.branch_and_bound import PROVED
 
 Report = Mapping[str, Any]
 Arm = Mapping[str, Any]
 Standing = Literal["better", "within noise", "worse", "not compared"]
+UNTOUCHED = ("unchanged", "over budget", "nothing to repair")  # decisions that leave the original
 CLEAN_ONLY = {"mean": None, "seen_mean": None, "unseen_mean": None, "by_kind": {}}
 
 
@@ -19,6 +22,21 @@ def original(report: Report) -> Arm:
 
 def repair(report: Report) -> Arm | None:
     return next(iter(with_role(report, "repair")), None)
+
+
+def best(arms: Iterable[Arm]) -> Arm | None:
+    """The arm with the most to say for it, of those that are not the original: the test split has no say in it.
+
+    Of image classifiers the one that fixed most of the guard's examples beyond what it broke; over regions one that was
+    proved, at least a clean one. Between equals, the repair comes before its controls. None if nothing was accepted.
+    """
+
+    def rank(arm: Arm) -> tuple[bool, int, bool, str]:
+        told = arm["verdict"]
+        gain = told["fixed"] - told["broken"] if "fixed" in told else told["proof"]["status"] == PROVED
+        return told["decision"] == "not clean", -gain, arm["role"] != "repair", arm["name"]
+
+    return min((arm for arm in arms if arm["verdict"]["decision"] not in UNTOUCHED), key=rank, default=None)
 
 
 def over_budget(arm: Arm) -> bool:

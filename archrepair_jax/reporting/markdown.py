@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from archrepair_jax.models import CALLERS
 from archrepair_jax.reporting import comparison
 from archrepair_jax.reporting.comparison import Arm, Report, accuracies, ground, measured, over_budget, with_role
 from archrepair_jax.reporting.sections import arms_table, bullets, changes, cost, known, price, table
@@ -39,14 +40,15 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
 
 
 def _verdict(report: Report) -> list[str]:
-    data, model = report["data"], report["model"]
+    data, model, name = report["data"], report["model"], report["model"]["name"].removeprefix(CALLERS)
     size = "×".join(map(str, data["image_shape"]))
     costs = f"{count(model['parameters'])} parameters, {count(model['multiply_adds'])} multiply-adds an image"
     return [
-        f"# Repair of {model['name']} on {data['name']}",
+        f"# Repair of {name} on {data['name']}",
         f"**{report['outcome_line']}**",
         *([" ".join(judgement(report))] if judgement(report) else []),
-        f"Model: {model['name']} ({costs}), weights: {model['weights'] or 'trained by this run'}. "
+        *([bullets(f"note: {note}" for note in report["notes"])] if report.get("notes") else []),
+        f"Model: {name} ({costs}), weights: {model['weights'] or 'trained by this run'}. "
         f"Data: {data['name']}, {data['classes']} classes, images of {size}; {count(data['train'])} train, "
         f"{count(data['validation'])} validation and {count(data['test'])} test images. "
         "All brackets are 95 % intervals.",
@@ -144,8 +146,13 @@ def _failures(report: Report) -> list[str]:
 
 
 def _loading(report: Report) -> list[str]:
-    if not comparison.repair(report):
+    if not (arms := report["arms"][1:]):
         return []
-    code = 'import archrepair_jax\n\nnetwork = archrepair_jax.load("DIR")  # the folder of this report\n'
-    code += "logits = network(images)  # [N, H, W, C] float32 in [0, 1] -> [N, classes]"
-    return ["## Using the result", f"```python\n{code}\n```"]
+    chosen, own = comparison.best(arms), report["model"]["name"].startswith(CALLERS)
+    model = ", model=model" * own
+    code = f'import archrepair_jax as ar\n\nclassifier = ar.load("DIR"{model})  # the folder of this report\n'
+    code += "logits = classifier(images)  # [N, H, W, C], uint8 or float in [0, 1] -> [N, classes]"
+    given = f"the best accepted arm on the guard's examples, {title(chosen['name'])}" if chosen else "the original"
+    others = ", ".join(f'`arm="{arm["name"]}"`' for arm in arms)
+    told = f"That is {given}; any arm can be had by its name: {others}."
+    return ["## Using the result", f"```python\n{code}\n```", told]

@@ -1,5 +1,6 @@
 """The verdict on a repair of an image classifier, in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,15 @@ from archrepair_jax.reporting import comparison
 from archrepair_jax.reporting.comparison import Arm, Report, ground, measured, over_budget, repair, rivals
 from archrepair_jax.reporting.wording import count, percent, points, points_with_interval, title, with_interval
 
+TOLD = 3  # times the reciprocal of a share: fewer independent looks miss it with more than 5 % probability
+
 
 def outcome_line(report: Report) -> str:
-    """The verdict in one sentence; it names the arms that did better."""
+    """The verdict in one sentence; it names the arms that did better. Another one where the guard is too small."""
+    return " ".join([_outcome(report), *too_small(report)])
+
+
+def _outcome(report: Report) -> str:
     failures, before, ours = report["failures"], comparison.original(report)["measures"], repair(report)
     outcome = ours and ours["measures"] and ours["measures"]["outcome"]
     effect = f"; {_effect(outcome)}" if outcome else ""
@@ -37,7 +44,37 @@ def judgement(report: Report) -> list[str]:
     ours = repair(report)
     judged = [*_accuracies(report), *_unseen(ours["measures"]["outcome"])] if ours and ours["measures"] else []
     given_up = [arm for arm in comparison.with_role(report, "control") if over_budget(arm)]
-    return [*_standings(report), *(f"{_listed([arm])} was over budget ({_reason(arm)})." for arm in given_up), *judged]
+    return [
+        *_given(report),
+        *_standings(report),
+        *(f"{_listed([arm])} was over budget ({_reason(arm)})." for arm in given_up),
+        *judged,
+    ]
+
+
+def too_small(report: Report) -> list[str]:
+    """A warning where the guard has so few images that it cannot tell whether too much of clean accuracy is lost.
+
+    By the rule of three: of a repair that breaks a share of all images, a guard of fewer than three times its
+    reciprocal meets none with more than 5 % probability.
+    """
+    told = [arm["verdict"] for arm in report["arms"] if arm["verdict"] and "images" in arm["verdict"]]
+    size, drop = min(((each["images"], each["clean_drop"]) for each in told), default=(0, 0.0))
+    if not size or size * drop >= TOLD:
+        return []
+    wanted = f"{count(math.ceil(2 * TOLD / drop))} validation images" if drop else "more"
+    return [
+        f"The guard has {count(size, 'image')}, too few to tell whether over {100 * drop:g} % of clean accuracy "
+        f"are lost: give {wanted}."
+    ]
+
+
+def _given(report: Report) -> list[str]:
+    """Which arm ``load`` gives, where that is not the repair."""
+    chosen = comparison.best(report["arms"][1:])
+    if not chosen or chosen["role"] == "repair":
+        return []
+    return [f"What `load` gives is {_listed([chosen])}: on the guard's examples it was the best."]
 
 
 def _subject(arm: Arm) -> str:

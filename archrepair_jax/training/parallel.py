@@ -145,7 +145,8 @@ class ParallelMap:
             batch = np.asarray(array[start : start + self.size])
             padded = np.concatenate([batch, np.zeros((self.size - len(batch), *batch.shape[1:]), batch.dtype)])
             out = self._mapped(constants, padded.reshape(len(self.devices), -1, *batch.shape[1:]))
-            parts.append(np.asarray(out).reshape(self.size, *out.shape[2:])[: len(batch)])
+            out = np.asarray(out) if out.size else np.zeros(out.shape, out.dtype)  # jax cannot gather empty shards
+            parts.append(out.reshape(self.size, *out.shape[2:])[: len(batch)])
         return np.concatenate(parts)
 
     def price(self, constants: Any, array: Any) -> Cost:

@@ -1,12 +1,23 @@
 """What is refused before any work is done, beside what test_main shows on the command line."""
 
+import numpy as np
 import pytest
+import safetensors.numpy
 from tiny_config import get_config
+from tiny_networks import random_variables, vector_network
 
+from archrepair_jax.data.sources import from_arrays
 from archrepair_jax.errors import InputError
-from archrepair_jax.line.early_checks import check_methods, check_network, check_training
+from archrepair_jax.line.early_checks import (
+    check_methods,
+    check_network,
+    check_training,
+    normalization_remarks,
+    remarks,
+)
 from archrepair_jax.line.settings import from_config
-from archrepair_jax.models import build
+from archrepair_jax.models import ModelSettings, build
+from archrepair_jax.models.formats.weights import save_variables
 from archrepair_jax.training.parallel import choose_devices
 
 
@@ -81,3 +92,25 @@ def test_a_group_is_known_by_its_blocks():
     check(**group)
     with pytest.raises(InputError, match="the group 'layer1\\+layer9' cannot hold 'layer9': name neighbours"):
         check(**group | {"methods.fine_tune_group.group": "layer1+layer9"})
+
+
+def test_torchs_weights_want_a_normalization(tmp_path):
+    arrays = {"conv1.weight": np.zeros(3, np.float32)}
+    np.savez(tmp_path / "torch.npz", **arrays)
+    safetensors.numpy.save_file(arrays, tmp_path / "torch.safetensors")
+    save_variables(tmp_path / "own.safetensors", random_variables(vector_network()))
+    for name in ("torch.npz", "torch.safetensors"):
+        (told,) = normalization_remarks(ModelSettings(weights=str(tmp_path / name)))
+        assert "model.mean and model.std are not set" in told
+        assert not normalization_remarks(ModelSettings(weights=str(tmp_path / name), mean=(0.5,)))
+    assert not normalization_remarks(ModelSettings(weights=str(tmp_path / "own.safetensors")))
+
+
+def test_images_in_several_parts_are_told():
+    images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 1), np.uint8)
+    labels = np.array([0, 1, 0])
+    parts = {"train": (images[:3], labels), "validation": (images[3:6], labels), "test": (images[6:], labels)}
+    assert remarks(from_arrays(parts, ("a", "b"))) == []
+    parts["test"] = images[[0, 4, 8]], labels
+    (told,) = remarks(from_arrays(parts, ("a", "b")))
+    assert told.startswith("2 of the test images stand in train or validation too")

@@ -199,7 +199,7 @@ def test_a_network_without_failures_has_nothing_to_repair(tmp_path, monkeypatch,
     assert "Nothing to repair" in capsys.readouterr().out
     report = read(tmp_path)
     assert report["status"] == "nothing_to_repair" and arms(tmp_path)["original"]["measures"]["clean"]["accuracy"] < 1
-    assert arms(tmp_path).keys() == {"original"} and not (tmp_path / "repaired.json").exists()
+    assert arms(tmp_path).keys() == {"original"} and not list(tmp_path.rglob("repaired.json"))
 
 
 @pytest.mark.slow
@@ -274,7 +274,7 @@ def test_imitation_and_attacks_pass_through_all_stages(tmp_path, monkeypatch):
     right = np.load(tmp_path / "arms/imitation_tuning/evaluation/clean.npz")["right"]
     settings = from_config(get_config())
     test = load_data(settings.data, settings.seed).test
-    predicted = np.asarray(archrepair_jax.load(tmp_path)(test.images).argmax(-1))
+    predicted = np.asarray(archrepair_jax.load(tmp_path, "imitation_tuning")(test.images).argmax(-1))
     np.testing.assert_array_equal(predicted == test.labels, right)
 
     first = results(tmp_path)

@@ -262,7 +262,7 @@ def test_killed_in_any_stage(files, program, tmp_path):
 def test_the_repaired_networks_of_several_cases_are_told_apart(files):
     tiny = files()
     assert tiny.run("--config.seeds=2")[0] == 0
-    with pytest.raises(InputError, match="several cases: name one, tiny-level-0-retraining, tiny-level-1-retraining"):
+    with pytest.raises(InputError, match="several cases: name one, tiny-level-0, tiny-level-1"):
         archrepair_jax.load(tiny.out)
-    first, second = (archrepair_jax.load(tiny.out, case=f"tiny-level-{seed}-retraining")(BOX) for seed in (0, 1))
+    first, second = (archrepair_jax.load(tiny.out, case=f"tiny-level-{seed}")(BOX) for seed in (0, 1))
     assert not np.array_equal(first, second)

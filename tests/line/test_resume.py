@@ -38,7 +38,8 @@ def test_killed_in_any_stage(program, tmp_path):
     assert status == 0, errors
     finished, _ = program.finished()
     assert results(tmp_path) == results(finished)
-    for file in ("model.safetensors", "repaired.safetensors", "repaired.json", "config.json"):
+    saved = [f"arms/reconstruction/repaired.{ending}" for ending in ("safetensors", "json")]
+    for file in ("model.safetensors", *saved, "config.json"):
         assert (tmp_path / file).read_bytes() == (finished / file).read_bytes()
 
 

@@ -219,6 +219,33 @@ def test_the_cost_is_told_stage_by_stage_compilation_apart(record):
     assert "devices made up, made up; flax 0.0" in text
 
 
+def test_notes_stand_in_the_first_lines(record):
+    record["notes"] = ["3 of the test images stand in train"]
+    assert "- note: 3 of the test images stand in train" in render(assemble(record)).split("Model: ")[0]
+
+
+def test_a_guard_too_small_to_tell_is_in_the_headline(record):
+    seen = {"images": 149, "clean_drop": 0.02, "failing": 200, "passing": 98}
+    named(record, "search")["verdict"] |= seen
+    words = "The guard has 149 images, too few to tell whether over 2 % of clean accuracy are lost: give 300 validation"
+    assert words in assemble(record)["outcome_line"] and words in opening(render(assemble(record)))
+    named(record, "search")["verdict"] |= seen | {"images": 150}
+    assert "too few" not in assemble(record)["outcome_line"]
+    named(record, "search")["verdict"] |= seen | {"clean_drop": 0.0}
+    assert "lost: give more." in assemble(record)["outcome_line"]
+
+
 def test_it_says_how_to_load_the_result(record):
-    assert 'archrepair_jax.load("DIR")' in render(assemble(record))
+    text = section(render(assemble(record)), "Using the result")
+    assert 'ar.load("DIR")' in text and "the best accepted arm on the guard's examples, search" in text
+    assert '`arm="fine_tune_block"`' in text
+    named(record, "fine_tune_network")["verdict"]["fixed"] = 200
+    text = render(assemble(record))
+    assert "the best accepted arm on the guard's examples, fine tune network" in section(text, "Using the result")
+    assert "What `load` gives is 'fine tune network': on the guard's examples it was the best." in opening(text)
+    record["model"]["name"] = "own:CNN"
+    assert 'ar.load("DIR", model=model)' in render(assemble(record))
+    for each in record["arms"][1:]:
+        each["verdict"] |= {"decision": "unchanged", "fraction": 0.0}
+    assert "That is the original; any arm" in render(assemble(record))
     assert "load(" not in render(assemble(record | {"status": "evaluated", "arms": record["arms"][:1]}))

@@ -1,10 +1,13 @@
 """Where images come from. Every source gives uint8 images and labels; here they are checked and divided."""
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from archrepair_jax.data.sources import arrays, digits, folder, tfds
+from archrepair_jax.data.sources.arrays import to_images, to_labels
 from archrepair_jax.data.sources.contract import LEARNT, PARTS, DataSettings, Source
 from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.errors import InputError
@@ -28,6 +31,24 @@ def load(settings: DataSettings, seed: int) -> Dataset:
     source = SOURCES[settings.name.partition(":")[0]](settings)
     _check_source(source)
     return _divide(source, settings, seed)
+
+
+def from_arrays(parts: Mapping[str, tuple[Any, Any]], class_names: tuple[str, ...]) -> Dataset:
+    """The data set of ``(images, labels)`` by part, ``train`` and ``validation`` and perhaps ``test``, as they are.
+
+    Images are [N, H, W], [N, H, W, 1] or [N, H, W, 3], uint8 or float in [0, 1]; labels [N] count from 0. Raises
+    InputError, which names the part, for arrays that are anything else.
+    """
+    splits = {}
+    for part, pair in parts.items():
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"{part} is {type(pair).__name__}: give a pair, (images, labels)")
+        images, labels = map(np.asarray, pair)
+        images = to_images(images, f"the array of {part} images")
+        splits[part] = Split(images, to_labels(labels, len(images), f"the array of {part} labels"))
+    _check_source(source := Source("the arrays given", class_names, splits))
+    splits.setdefault("test", splits["train"].take(np.arange(0)))
+    return Dataset(**splits, num_classes=len(class_names), class_names=class_names, name=source.name)
 
 
 def _check_settings(settings: DataSettings) -> None:

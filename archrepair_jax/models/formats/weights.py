@@ -191,6 +191,17 @@ def listing(keys: list[str]) -> str:
     return ", ".join(keys[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def has_torch_names(path: str | os.PathLike) -> bool:
+    """Whether a file of weights that can be read has torch's names; its arrays are left unread."""
+    names: list[str] = []
+    if pathlib.Path(path).suffix == ".npz":
+        read_npz(path, lambda declared: names.extend(declared) or [])
+    else:
+        with safetensors.safe_open(path, "numpy") as file:
+            names.extend(file.keys())
+    return not any("/" in name for name in names)
+
+
 def load_weights(
     path: str | os.PathLike, network: Network, settings: ModelSettings, names: Mapping[str, str] | None = None
 ) -> Variables:

@@ -13,12 +13,15 @@ from tiny_networks import random_variables
 import archrepair_jax
 from archrepair_jax.data.sources import load as load_data
 from archrepair_jax.errors import InputError
-from archrepair_jax.line.saving import Classifier, description, save
+from archrepair_jax.line.classifiers import Classifier, description, save
 from archrepair_jax.line.settings import from_config
+from archrepair_jax.line.stages import Arm
+from archrepair_jax.line.work_folder import WorkFolder
 from archrepair_jax.models import ModelSettings, build
 from archrepair_jax.models.groups import regroup
 from archrepair_jax.repair.edits import Inserted, Replaced, Scaled, apply
 from archrepair_jax.repair.imitation.tuning import fold
+from archrepair_jax.repair.verdict import Verdict
 from archrepair_jax.search.cell import make_space, random_genotype
 from archrepair_jax.search.conditional import OF_MAPS, Filters
 
@@ -48,8 +51,16 @@ def repaired(request, tmp_path) -> Classifier:
         space = make_space(original, random_variables(original), block, 1, ())
         edits = (Replaced(block, random_genotype(space, jax.random.key(3))),)
         variables = random_variables(apply(original, edits), seed=1)
-    save(tmp_path, description(model, original), NAMES, edits, variables)
+    keep(tmp_path, description(model, original), edits, variables)
     return Classifier(apply(original, edits), variables, NAMES)
+
+
+def keep(folder, described, edits, variables, name="conditional", verdict=None, role="repair") -> None:
+    """An arm's network as a run leaves it."""
+    network = build(ModelSettings("mlp"), (8, 8, 1), 4)  # of an arm, but nothing that is saved
+    work = WorkFolder(folder / "arms" / name, {})
+    verdict = verdict or Verdict("repaired", fraction=1.0, evidence={"fixed": 3, "broken": 1})
+    save(work.path, described, NAMES, Arm(name, role, network, variables, work, edits, verdict=verdict))
 
 
 def images(count: int = 6) -> np.ndarray:
@@ -82,7 +93,7 @@ def test_a_group_is_found_again(tmp_path):
     edit, told = Replaced(block, genotype), description(model, network)
     network = edit.apply(network)
     variables = random_variables(network, seed=1)
-    save(tmp_path, told, NAMES, (edit,), variables)
+    keep(tmp_path, told, (edit,), variables)
     loaded = archrepair_jax.load(tmp_path)
     assert loaded.network == network and loaded.network.names == ("input", "stem+stage1", block, "head")
     np.testing.assert_array_equal(loaded(images()), Classifier(network, variables, NAMES)(images()))
@@ -92,12 +103,16 @@ def test_a_group_is_found_again(tmp_path):
 def test_a_run_keeps_the_network_that_its_report_is_about(program):
     folder, _ = program.finished()
     report = json.loads((folder / "report.json").read_text())
-    arm = next(arm for arm in report["arms"] if arm["role"] == "repair")
-    assert arm["edits"], "the tiny config is to find a block"
-    settings, classifier = from_config(get_config()), archrepair_jax.load(folder)
+    arms = {arm["name"]: arm for arm in report["arms"]}
+    assert arms["reconstruction"]["edits"], "the tiny config is to find a block"
+    gains = {name: arm["verdict"]["fixed"] - arm["verdict"]["broken"] for name, arm in arms.items() if arm["verdict"]}
+    settings = from_config(get_config())
+    assert archrepair_jax.load(folder).arm == max(gains, key=gains.get)
     test = load_data(settings.data, settings.seed).test
-    right = np.asarray(classifier(test.images).argmax(-1)) == test.labels
-    assert right.mean() == arm["measures"]["clean"]["accuracy"]
+    for name in gains:
+        classifier = archrepair_jax.load(folder, arm=name)
+        right = np.asarray(classifier(test.images).argmax(-1)) == test.labels
+        assert classifier.arm == name and right.mean() == arms[name]["measures"]["clean"]["accuracy"]
 
 
 @pytest.mark.slow
@@ -119,11 +134,11 @@ def test_images_that_do_not_fit(repaired, array, words):
 def test_folders_without_a_network(tmp_path, repaired):
     with pytest.raises(InputError, match="holds no repaired network"):
         archrepair_jax.load(tmp_path / "elsewhere")
-    (tmp_path / "repaired.safetensors").rename(tmp_path / "moved")
+    (tmp_path / "arms/conditional/repaired.safetensors").rename(tmp_path / "moved")
     with pytest.raises(InputError, match="there is no file of weights"):
         archrepair_jax.load(tmp_path)
-    text = (tmp_path / "repaired.json").read_text()
-    (tmp_path / "repaired.json").write_text(text[:-20])
+    text = (tmp_path / "arms/conditional/repaired.json").read_text()
+    (tmp_path / "arms/conditional/repaired.json").write_text(text[:-20])
     with pytest.raises(InputError, match="repaired.json is damaged"):
         archrepair_jax.load(tmp_path)
 
@@ -148,6 +163,7 @@ def broken(saved: dict, change: str) -> object:
         "shape": lambda: saved | {"model": model | {"image_shape": "wide"}},
         "names": lambda: saved | {"class_names": 7},
         "widths": lambda: saved | {"model": model | {"settings": model["settings"] | {"widths": [-1]}}},
+        "arm": lambda: saved | {"arm": {"name": "conditional"}},
         "key": lambda: saved | {"model": model | {"settings": {"nam": "mlp"}}},
     }
     return ways[change]()
@@ -165,6 +181,7 @@ WAYS = (
     "shape",
     "names",
     "widths",
+    "arm",
     "key",
 )
 
@@ -172,7 +189,7 @@ WAYS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("change", WAYS)
 def test_descriptions_that_no_run_wrote(tmp_path, repaired, change):
-    path = tmp_path / "repaired.json"
+    path = tmp_path / "arms/conditional/repaired.json"
     saved = json.loads(path.read_text())
     changed = broken(saved, change)
     if changed == saved:
@@ -184,7 +201,7 @@ def test_descriptions_that_no_run_wrote(tmp_path, repaired, change):
 
 
 def test_an_unknown_model_is_not_called_damaged(tmp_path, repaired):
-    path = tmp_path / "repaired.json"
+    path = tmp_path / "arms/conditional/repaired.json"
     saved = json.loads(path.read_text())
     saved["model"]["settings"]["name"] = "resnet9"
     path.write_text(json.dumps(saved))
@@ -193,3 +210,39 @@ def test_an_unknown_model_is_not_called_damaged(tmp_path, repaired):
     path.write_text(json.dumps(saved | {"version": "0.0.7"}))
     with pytest.raises(InputError, match="was written by 0.0.7, this is .*: repair again with this one"):
         archrepair_jax.load(tmp_path)
+
+
+def test_the_best_accepted_arm_is_given_by_the_guards_evidence(tmp_path):
+    model = ModelSettings("mlp", widths=(8,))
+    network = build(model, (8, 8, 1), len(NAMES))
+    verdicts = {
+        "conditional": ("repair", Verdict("repaired", fraction=1.0, evidence={"fixed": 5, "broken": 2})),
+        "fine_tune_network": ("control", Verdict("interpolated", fraction=0.5, evidence={"fixed": 7, "broken": 1})),
+        "weight_average": ("control", Verdict("unchanged", evidence={"fixed": 0, "broken": 0})),
+        "fine_tune_block": ("control", Verdict("over budget", "too dear")),
+    }
+    for seed, (name, (role, verdict)) in enumerate(verdicts.items()):
+        keep(tmp_path, description(model, network), (), random_variables(network, seed), name, verdict, role)
+    best = archrepair_jax.load(tmp_path)
+    assert best.arm == "fine_tune_network" and "arm='fine_tune_network'" in repr(best)
+    by_name = archrepair_jax.load(tmp_path, arm="conditional")
+    np.testing.assert_array_equal(by_name(images()), Classifier(network, random_variables(network, 0), NAMES)(images()))
+    assert archrepair_jax.load(tmp_path, arm="weight_average").arm == "original"
+    with pytest.raises(InputError, match="arm cannot hold 'conditonal': did you mean conditional"):
+        archrepair_jax.load(tmp_path, arm="conditonal")
+    keep(
+        tmp_path,
+        description(model, network),
+        (),
+        random_variables(network, 0),
+        "a_tie",
+        verdicts["fine_tune_network"][1],
+    )
+    assert archrepair_jax.load(tmp_path).arm == "a_tie", "the repair comes before its controls"
+
+
+def test_where_nothing_was_accepted_the_original_is_given(tmp_path):
+    model = ModelSettings("mlp", widths=(8,))
+    network = build(model, (8, 8, 1), len(NAMES))
+    keep(tmp_path, description(model, network), (), random_variables(network), verdict=Verdict("unchanged"))
+    assert archrepair_jax.load(tmp_path).arm == "original"
