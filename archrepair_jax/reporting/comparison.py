@@ -39,6 +39,11 @@ def best(arms: Iterable[Arm]) -> Arm | None:
     return min((arm for arm in arms if arm["verdict"]["decision"] not in UNTOUCHED), key=rank, default=None)
 
 
+def trace(arm: Arm) -> Mapping[str, Any]:
+    """What an arm's method tells of itself; of a race, what the winner does."""
+    return arm["trace"].get("of") or arm["trace"]
+
+
 def over_budget(arm: Arm) -> bool:
     return arm["role"] != "original" and arm["verdict"]["decision"] == "over budget"
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from archrepair_jax.reporting import genotypes
-from archrepair_jax.reporting.comparison import Report, accuracies, is_suspect, measured, repair, seen_kinds
+from archrepair_jax.reporting.comparison import Report, accuracies, is_suspect, measured, repair, seen_kinds, trace
 from archrepair_jax.reporting.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW, quiet
 from archrepair_jax.reporting.wording import label, title
 
@@ -33,10 +33,13 @@ def draw_all(report: Report) -> dict[str, bytes]:
     if len(measured(report)) > 1 or len(accuracies(report)) > 1:
         figures["accuracy"] = accuracy(report)
     found = [edit for edit in ours["edits"] if "edges" in edit.get("genotype", {})] if ours else []
-    if ours and ours["trace"].get("alphas") and ours["trace"].get("operations"):
+    told = trace(ours) if ours else {}
+    if told.get("alphas") and told.get("operations"):
         edges = found[0]["genotype"]["edges"] if found else {}
         chosen = {edge: choice["operation"] for edge, choice in edges.items()}
-        figures["alphas"] = genotypes.alphas(ours["trace"]["alphas"], ours["trace"]["operations"], chosen)
+        figures["alphas"] = genotypes.alphas(told["alphas"], told["operations"], chosen)
+    if any(told.get("gates", {}).values()):
+        figures["gates"] = genotypes.gates(told["gates"])
     if found:
         figures["block"] = genotypes.block(found[0])
     return {name: _png(figure) for name, figure in figures.items()}

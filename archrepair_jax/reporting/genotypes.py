@@ -86,6 +86,27 @@ def block(edit: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def gates(means: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How much of each filter the gates of a block in front let through, in the mean over images of each view.
+
+    Zero is nothing of it, one all of it, a negative low pass an unsharp mask.
+    """
+    views, filters = list(means), list(next(iter(means.values())))
+    values = np.array([[means[view][name] for name in filters] for view in views])
+    figure = Figure(figsize=(2.2 + 1.2 * len(filters), 1.2 + 0.42 * len(views)), layout="constrained")
+    axes, most = figure.subplots(), max(1.0, np.abs(values).max())
+    axes.imshow(values, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        ink = "white" if abs(value) > 0.6 * most else BLACK
+        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=9, color=ink)
+    axes.set_xticks(range(len(filters)), [title(name) for name in filters], fontsize=9)
+    axes.set_yticks(range(len(views)), [title(view) for view in views], fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.suptitle("What the gates let through, by what has come in", fontsize=11)
+    return figure
+
+
 def _edge(axes: Axes, start: float, stop: float, height: float, label: str, color: str, dashed: bool = False) -> None:
     """An arrow between two nodes on the line y = 0 whose arc peaks at ``height``, its label at the peak."""
     rad = -2 * height / (stop - start)  # arc3's control point lies rad * length off the chord, its peak half as far

@@ -30,7 +30,7 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
         _comparison(report) + shown("accuracy"),
         _corruptions(report),
         _suspects(report) + shown("suspiciousness"),
-        *(_arm(report, arm) + shown("block", "alphas") for arm in with_role(report, "repair")),
+        *(_arm(report, arm) + shown("block", "gates", "alphas") for arm in with_role(report, "repair")),
         *(_arm(report, arm) for arm in with_role(report, "control")),
         _failures(report),
         _loading(report),

@@ -131,6 +131,22 @@ def test_the_mixture_of_positions_is_drawn_too():
     assert panels == ["in front of input", "positions", "in front of stage2 block1"]
 
 
+def test_gates_are_told_in_numbers_by_what_has_come_in():
+    means = {"clean": {"low_pass": -0.04, "median": 0.0}, "gaussian_noise-3": {"low_pass": 1.31, "median": 0.27}}
+    figure = genotypes.gates(means)
+    assert {"-0.04", "+0.00", "+1.31", "+0.27"} <= texts(figure)
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["clean", "gaussian noise-3"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_gates_and_mixture_of_a_race_are_its_winners(record, wrapped):
+    told = record["arms"][1]["trace"] | {"gates": {"clean": {"median": 0.1}, "contrast-5": {"median": -0.3}}}
+    record["arms"][1]["trace"] = {"racers": [], "race": [], "won": "conditional", "of": told} if wrapped else told
+    record["arms"][1]["name"] = "auto" if wrapped else "conditional_search"
+    assert {"gates", "alphas"} <= figures.draw_all(record).keys()
+
+
 def assert_apart(figure, labels):
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(label) for label in labels]  # of an annotation, without its line
