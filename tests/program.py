@@ -108,3 +108,18 @@ def results(folder: pathlib.Path) -> str:
         return [timeless(part) for part in value] if isinstance(value, list) else value
 
     return json.dumps(timeless(json.loads((folder / "report.json").read_text())), indent=1)
+
+
+def again(monkeypatch, folder: pathlib.Path, *arguments: str) -> int:
+    """A run with the tiny config in a folder, in this process; its status."""
+    return inside(monkeypatch, "--config", CONFIG, *arguments, "--workdir", str(folder))
+
+
+def read(folder: pathlib.Path) -> dict:
+    """The report of a run."""
+    return json.loads((folder / "report.json").read_text())
+
+
+def arms(folder: pathlib.Path) -> dict[str, dict]:
+    """The report's arms by name."""
+    return {arm["name"]: arm for arm in read(folder)["arms"]}
