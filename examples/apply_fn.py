@@ -2,9 +2,10 @@
 
     ARCHREPAIR_DATA=DIR python examples/apply_fn.py      # DIR holds fashion_mnist.npz; without it, digits
 
-Measured (seed 0, two minutes on one CPU core): of the 10,000 test images, clean and with noise, 2,272 of 4,192
-failures are fixed and 500 of 15,808 passing ones broken, by a block of 181 parameters in front of the network.
-Fine-tuning all weights at the same budget and its default rate fixes 1,695 and breaks 599.
+Measured (seed 0; two minutes on one CPU core): a block of 181 parameters in front of the network fixes 2,272 of 4,192
+failures of the 10,000 test images, clean and with noise, and breaks 500 of 15,808 answers: from 68.6 to 86.5 % right
+under noise, from 89.5 to 89.3 % on clean images. Fine-tuning all weights at the same budget and its default rate
+fixes 1,695 and breaks 599 (81.0 and 88.0 %).
 """
 
 import jax

@@ -217,3 +217,9 @@ def test_calls_are_alike_and_single_on_cpus():
     accelerator = mock.Mock(spec=jax.Device, platform="gpu")
     assert call_length(100, 10, ONE) == 1
     assert [call_length(steps, 10, (accelerator,)) for steps in (100, 14, 7, 13)] == [10, 7, 7, 1]
+
+
+def test_results_without_a_single_number_come_from_all_devices():
+    """The gates of a block that has none, say: jax itself cannot gather those of several devices."""
+    empty = ParallelMap(lambda _, x: x[:, :0], choose_devices(0), 16)((), np.zeros((20, 3), np.float32))
+    assert empty.shape == (20, 0)
