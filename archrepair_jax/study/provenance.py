@@ -17,9 +17,16 @@ def head(command: str, hardware: str, *more: str, commit: str = "") -> str:
 
 
 def checkout() -> str:
-    """The commit of this checkout, with a word on changes that it does not hold."""
-    git = ["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty= with uncommitted changes"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "none"
+    """The commit of this checkout, with a word on changes that it does not hold; tables in results/ are none."""
+    commit = git("describe", "--always") or "none"
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+    return commit + " with uncommitted changes" * bool(changed)
+
+
+def git(*arguments: str) -> str:
+    """What git says of this checkout; nothing where there is none."""
+    command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def this_machine() -> str:
