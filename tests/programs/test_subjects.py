@@ -45,3 +45,31 @@ def test_a_subject_that_is_not_at_hand_says_what_is(name, said):
     with pytest.raises(InputError, match=said) as refusal:
         subject(name)
     assert all(known in str(refusal.value) for known in SUBJECTS)
+
+
+def test_without_the_files_it_says_where_they_belong(tmp_path):
+    with pytest.raises(InputError, match=r"mnist.npz: set ARCHREPAIR_DATA, or data, to the folder"):
+        data("M2", tmp_path)
+    np.savez(tmp_path / "mnist.npz", x_train=np.zeros((2, 28, 28), np.uint8))
+    with pytest.raises(InputError, match="lacks y_train, x_test, y_test"):
+        data("M2", tmp_path)
+
+
+def test_images_are_made_smaller_and_labels_kept(tmp_path):
+    random = np.random.default_rng(0)
+    files = {f"x_{part}": random.integers(0, 256, (3_200, 28, 28), np.uint8) for part in ("train", "test")}
+    files |= {f"y_{part}": random.integers(0, 10, 3_200, np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "mnist.npz", **files)
+    own, numbers = data("M2", tmp_path), data("D9", tmp_path)
+    assert own.train.x.shape == (1_000, 14, 14, 1) and len(own.validation) == 1_000 and len(own.holdout) == 2_000
+    whole = files["x_train"].reshape(-1, 14, 2, 14, 2).mean((2, 4))
+    found = [np.flatnonzero((np.abs(whole - x[..., 0]) < 1e-3).all((1, 2))) for x in own.train.x[:5]]
+    assert [files["y_train"][place[0]] for place in found] == own.train.y[:5].argmax(1).tolist()
+    assert numbers.train.y.max() < 1 and numbers.validation.y.max() == 9  # the fault: labels divided like pixels
+
+
+@pytest.mark.slow
+def test_the_reduced_mutant_of_mnist_still_shows_its_fault(real_data):
+    own = data("M2", real_data)
+    faulty, fixed = (trained(program, own, 2) for program in (subject("M2").faulty, subject("M2").fixed))
+    assert faulty.max() < 0.15 and fixed.min() > 0.85

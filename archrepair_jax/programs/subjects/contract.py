@@ -1,6 +1,7 @@
 """What a subject is."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,7 +17,7 @@ class Subject:
     Attributes:
         faulty: the program.
         fix: what the fix changes in it; empty where no program on these data can be right.
-        make: its data from a generator of random numbers; raises InputError where files are missing.
+        make: its data from random numbers and a folder of files; raises InputError where one is missing.
         sizes: the widths and numbers of copies that the paper's space searches.
         source: where it comes from.
         reduced: how it is smaller than there; empty for full size.
@@ -24,7 +25,7 @@ class Subject:
 
     faulty: Program
     fix: Mapping[str, Value]
-    make: Callable[[np.random.Generator], Data]
+    make: Callable[[np.random.Generator, pathlib.Path], Data]
     sizes: tuple[str, ...] = ()
     source: str = ""
     reduced: str = ""

@@ -5,6 +5,8 @@ stackoverflow.com/questions/NUMBER. Ours: where the package holds out eight poin
 same distribution, since so few cannot tell programs apart.
 """
 
+import pathlib
+
 import numpy as np
 
 from archrepair_jax.programs.data import Data, Split
@@ -21,7 +23,7 @@ def split(x: np.ndarray, y: np.ndarray, random: np.random.Generator) -> tuple[Sp
     return Split(x[order[:cut]], y[order[:cut]]), Split(x[order[cut:]], y[order[cut:]])
 
 
-def all_or_nothing(random: np.random.Generator) -> Data:
+def all_or_nothing(random: np.random.Generator, folder: pathlib.Path) -> Data:
     """128 bits, all set or none: which of the two."""
 
     def some(count: int) -> Split:
@@ -31,7 +33,7 @@ def all_or_nothing(random: np.random.Generator) -> Data:
     return Data(some(10_000), some(80), some(20), outputs=1)
 
 
-def two_blobs(random: np.random.Generator) -> Data:
+def two_blobs(random: np.random.Generator, folder: pathlib.Path) -> Data:
     """Two squares in the plane: which one a point lies in."""
 
     def points(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +43,7 @@ def two_blobs(random: np.random.Generator) -> Data:
     return Data(*split(*points(100), random), Split(*points(HELD_OUT // 2)), outputs=2)
 
 
-def line(random: np.random.Generator) -> Data:
+def line(random: np.random.Generator, folder: pathlib.Path) -> Data:
     """Five times a number from 1 to 2."""
 
     def numbers(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +54,7 @@ def line(random: np.random.Generator) -> Data:
     return Data(train, validation, Split(*numbers(random.uniform(1, 2, HELD_OUT))), outputs=1, metric="mae")
 
 
-def remainders(random: np.random.Generator) -> Data:
+def remainders(random: np.random.Generator, folder: pathlib.Path) -> Data:
     """20 bits, the lowest first: the bits of that number modulo 7, of which accuracy looks at the lowest one set."""
 
     def numbers(count: int) -> tuple[np.ndarray, np.ndarray]:
