@@ -4,11 +4,13 @@ Domains and meaning after the replication package of Kim et al., *Repairing DNN 
 2023): eleven activations, thirteen initialisers, four regularisers.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Float
 
 from archrepair_jax.errors import InputError
 
@@ -26,44 +28,67 @@ ACTIVATIONS: Mapping[str, Callable] = {
     "linear": lambda x: x,
 }
 
-_INITIALIZERS = {
-    "zeros": jax.nn.initializers.zeros,
-    "ones": jax.nn.initializers.ones,
-    "constant": jax.nn.initializers.constant(0.0),
-    "random_normal": jax.nn.initializers.normal(0.05),
-    "random_uniform": lambda key, shape: jax.random.uniform(key, shape, minval=-0.05, maxval=0.05),
-    "truncated_normal": lambda key, shape: 0.05 * jax.random.truncated_normal(key, -2.0, 2.0, shape),
-    "orthogonal": jax.nn.initializers.orthogonal(),
-    "lecun_uniform": jax.nn.initializers.lecun_uniform(),
-    "glorot_normal": jax.nn.initializers.glorot_normal(),
-    "glorot_uniform": jax.nn.initializers.glorot_uniform(),
-    "he_normal": jax.nn.initializers.he_normal(),
-    "lecun_normal": jax.nn.initializers.lecun_normal(),
-    "he_uniform": jax.nn.initializers.he_uniform(),
-    "unit_normal": jax.nn.initializers.normal(1.0),  # subject D4's own
-}
-INITIALIZERS = tuple(_INITIALIZERS)
-BY_FANS = ("lecun_uniform", "glorot_normal", "glorot_uniform", "he_normal", "lecun_normal", "he_uniform")
+INITIALIZERS = (
+    *("zeros", "ones", "constant", "random_normal", "random_uniform", "truncated_normal", "orthogonal"),
+    *("lecun_uniform", "glorot_normal", "glorot_uniform", "he_normal", "lecun_normal", "he_uniform"),
+    "unit_normal",  # subject D4's own
+)
+VARIANCES = {  # of those that look at fans: by how many go in and out
+    "lecun": lambda into, out: 1 / into, "glorot": lambda into, out: 2 / (into + out), "he": lambda into, out: 2 / into
+}  # fmt: skip
+SPREAD = 0.05
+OF_TWO = 0.87962566103423978  # the standard deviation of a standard normal that is cut at two
 
 REGULARIZERS = {"none": (0.0, 0.0), "l1": (0.01, 0.0), "l2": (0.0, 0.01), "l1_l2": (0.01, 0.01)}  # of |w| and of w²
 
 
-def kernel(name: str) -> Callable[..., Float[Array, "..."]]:
-    """The initialiser of a kernel, called as Flax does."""
-    return lambda key, shape, dtype=jnp.float32: _INITIALIZERS[name](key, shape).astype(dtype)
+def initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Float[np.ndarray, "..."]:
+    """What a kernel [in, out] or [height, width, in, out], or a bias [n], starts as.
 
-
-def bias(name: str) -> Callable[..., Float[Array, "n"]]:
-    """The initialiser of a bias [n]; those that look at fans take both as n, as Keras does.
-
-    Raises InputError, when called, for ``orthogonal``: a bias has no second axis.
+    A bias has both its fans n. Drawn on the host, since a compiler would take longer over each new shape than all of
+    that training takes. Raises InputError for an ``orthogonal`` bias: it has no second axis, and Keras refuses it too.
     """
+    if name in ("zeros", "constant"):
+        found = np.zeros(shape)
+    elif name == "ones":
+        found = np.ones(shape)
+    elif name == "random_uniform":
+        found = random.uniform(-SPREAD, SPREAD, shape)
+    elif name in ("random_normal", "unit_normal"):
+        found = random.normal(0, SPREAD if name == "random_normal" else 1.0, shape)
+    elif name == "truncated_normal":
+        found = SPREAD * truncated(shape, random)
+    elif name == "orthogonal":
+        found = orthogonal(shape, random)
+    else:
+        family, _, kind = name.partition("_")
+        spread = math.sqrt(VARIANCES[family](*fans(shape)))
+        uniform = kind == "uniform"
+        found = spread * (
+            random.uniform(-math.sqrt(3), math.sqrt(3), shape) if uniform else truncated(shape, random) / OF_TWO
+        )
+    return found.astype(np.float32)
 
-    def start(key: PRNGKeyArray, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "n"]:
-        if name == "orthogonal":
-            raise InputError("a bias cannot be orthogonal: it has one axis")
-        if name in BY_FANS:
-            return _INITIALIZERS[name](key, (shape[0], shape[0]))[0].astype(dtype)
-        return _INITIALIZERS[name](key, shape).astype(dtype)
 
-    return start
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many numbers each output takes in, and each input goes to."""
+    window = math.prod(shape[:-2])
+    return window * shape[-2:][0], window * shape[-1]
+
+
+def truncated(shape: tuple[int, ...], random: np.random.Generator) -> Float[np.ndarray, "..."]:
+    """Standard normal numbers; those beyond two are drawn again."""
+    found = random.normal(size=shape)
+    while (beyond := np.abs(found) > 2).any():
+        found[beyond] = random.normal(size=beyond.sum())
+    return found
+
+
+def orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> Float[np.ndarray, "..."]:
+    """A random rotation's rows or columns (Saxe et al., 2014)."""
+    if len(shape) < 2:
+        raise InputError("a bias cannot be orthogonal: it has one axis")
+    high, wide = math.prod(shape[:-1]), shape[-1]
+    rotation, triangle = np.linalg.qr(random.normal(size=(max(high, wide), min(high, wide))))
+    rotation = rotation * np.sign(np.diag(triangle))
+    return (rotation if high >= wide else rotation.T).reshape(shape)

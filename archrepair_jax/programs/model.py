@@ -1,11 +1,15 @@
 """The Flax model of a program."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from archrepair_jax.programs.ingredients import ACTIVATIONS, REGULARIZERS, bias, kernel
+from archrepair_jax.keys import named
+from archrepair_jax.programs.ingredients import ACTIVATIONS, REGULARIZERS, initial
 from archrepair_jax.programs.program import Layer, Program
 
 
@@ -39,16 +43,34 @@ class Model(nn.Module):
 
 
 def weights(layer: Layer, name: str) -> nn.Module:
-    starts = {"kernel_init": kernel(layer.ki), "bias_init": bias(layer.bi), "name": name}
     if layer.kind == "dense":
-        return nn.Dense(layer.unit, **starts)
-    return nn.Conv(layer.unit, (layer.window,) * 2, padding="SAME" if layer.same else "VALID", **starts)
+        return nn.Dense(layer.unit, name=name)
+    return nn.Conv(layer.unit, (layer.window,) * 2, padding="SAME" if layer.same else "VALID", name=name)
+
+
+def generator(key: PRNGKeyArray, name: str) -> np.random.Generator:
+    """The host's random numbers of a name."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(named(key, name))))
 
 
 def start(program: Program, shape: tuple[int, ...], key: PRNGKeyArray) -> dict:
     """The parameters before training, for inputs of a shape. Raises InputError where an initialiser does not fit."""
+    params = {}
+    for name, own in shapes(program.layers, shape).items():
+        number = int(name.removeprefix("layer").partition("_")[0])
+        layer = program.layers[program.weighted[number - 1]]
+        params[name] = {
+            part: initial(starts, own[part].shape, generator(key, f"{name}-{part}"))
+            for part, starts in (("kernel", layer.ki), ("bias", layer.bi))
+        }
+    return params
+
+
+@functools.lru_cache(maxsize=256)
+def shapes(layers: tuple[Layer, ...], shape: tuple[int, ...]) -> dict:
+    """Those of the parameters."""
     example = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    return Model(program.layers).lazy_init(key, example)["params"]
+    return jax.eval_shape(Model(layers).init, jax.random.key(0), example)["params"]
 
 
 def penalty(program: Program, params: dict) -> Float[Array, ""]:

@@ -17,10 +17,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from archrepair_jax.keys import named
 from archrepair_jax.programs.data import WORST, Data, Split, rows, score
-from archrepair_jax.programs.model import Model, penalty, start
+from archrepair_jax.programs.model import Model, generator, penalty, start
 from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.recipe import OPTIMIZERS, losses
 from archrepair_jax.training.ledger import FORWARD, GRADIENT, Cost, Ledger
+
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}  # a third of the compile time
 
 State = tuple[dict, optax.OptState]
 
@@ -49,7 +51,7 @@ def stepping(program: Program, batch: int) -> Callable:
     One call runs all of them; with convolutions one, since the CPU's compiler gives these a naive form in a loop.
     """
 
-    def step(at: Int[Array, ""], carry: tuple, fixed: tuple) -> tuple[State, Float[Array, ""]]:
+    def step(at: Int[Array, ""] | int, carry: tuple, fixed: tuple) -> tuple[State, Float[Array, ""]]:
         (params, state), total = carry
         lr, x, y, order, key = fixed
         chosen = jax.lax.dynamic_slice_in_dim(order, at * batch, batch)
@@ -67,20 +69,21 @@ def stepping(program: Program, batch: int) -> Callable:
             return carry
 
         return run
-    return jax.jit(
-        lambda first, last, carry, fixed: jax.lax.fori_loop(first, last, lambda at, c: step(at, c, fixed), carry)
-    )
+
+    def loop(first: Int[Array, ""], last: Int[Array, ""], carry: tuple, fixed: tuple) -> tuple[State, Float[Array, ""]]:
+        return jax.lax.fori_loop(first, last, lambda at, carry: step(at, carry, fixed), carry)
+
+    return jax.jit(loop, compiler_options=QUICKLY)
 
 
 @functools.lru_cache(maxsize=256)
 def answering(layers: tuple) -> Callable:
-    return jax.jit(lambda params, x: Model(layers).apply({"params": params}, x)[1])
+    return jax.jit(lambda params, x: Model(layers).apply({"params": params}, x)[1], compiler_options=QUICKLY)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def shuffled(key: PRNGKeyArray, size: int, length: int) -> Int[Array, "length"]:
+def shuffled(random: np.random.Generator, size: int, length: int) -> Int[np.ndarray, "length"]:
     """All of 0 to ``size`` in random order, then -1."""
-    return jnp.pad(jax.random.permutation(key, size), (0, length - size), constant_values=-1)
+    return np.pad(random.permutation(size).astype(np.int32), (0, length - size), constant_values=-1)
 
 
 class Run:
@@ -104,9 +107,9 @@ class Run:
         self.batch = min(program.batch_size, self.size)
         self.per_epoch = math.ceil(self.size / self.batch)
         self.total = self.per_epoch * program.epochs
-        params = start(program, data.train.x.shape[1:], named(key, "start"))
+        params = start(program, data.train.x.shape[1:], key)
         self.state: State = params, OPTIMIZERS[program.optimizer](program.lr).init(params)
-        self.order, self.dropout = named(key, "order"), named(key, "dropout")
+        self.key, self.dropout = key, named(key, "dropout")
         self.x, self.y = self._arrays(data.train)
         self.step, self.curve = 0, []
 
@@ -132,7 +135,7 @@ class Run:
             last = min(self.per_epoch, first + goal - self.step)
             examples = min(last * self.batch, self.size) - first * self.batch
             self.ledger.charge("training", Cost(GRADIENT * examples))
-            order = shuffled(jax.random.fold_in(self.order, epoch), self.size, self.per_epoch * self.batch)
+            order = shuffled(generator(self.key, f"order-{epoch}"), self.size, self.per_epoch * self.batch)
             fixed = rate, self.x, self.y, order, jax.random.fold_in(self.dropout, epoch)
             self.state, total = run(first, last, (self.state, jnp.float32(0)), fixed)
             self.curve.append(float(total) / (last - first))

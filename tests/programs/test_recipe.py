@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS, bias, kernel
+from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS, initial
 from archrepair_jax.programs.recipe import LOSSES, OPTIMIZERS, losses
 
 Y, P = jnp.array([[0.0, 1.0]]), jnp.array([[0.2, 0.6]])
@@ -50,15 +50,33 @@ def test_hard_sigmoid_is_keras_s():
     assert ACTIVATIONS["hard_sigmoid"](jnp.array([-2.5, -1.0, 0.0, 2.5])).tolist() == pytest.approx([0, 0.3, 0.5, 1])
 
 
+SPREADS = {  # of a kernel [3, 3, 8, 32]: nine times 8 go in, nine times 32 go out
+    "random_normal": 0.05, "random_uniform": 0.05 / 3**0.5, "truncated_normal": 0.05 * 0.8796, "unit_normal": 1,
+    "orthogonal": 1 / 72**0.5, "lecun_uniform": 1 / 72**0.5, "lecun_normal": 1 / 72**0.5,
+    "glorot_uniform": (2 / 360) ** 0.5, "glorot_normal": (2 / 360) ** 0.5,
+    "he_uniform": (2 / 72) ** 0.5, "he_normal": (2 / 72) ** 0.5,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_a_bias_starts_as_a_kernel_of_equal_fans_does(name):
-    key, size = jax.random.key(0), 64
+def test_kernels_start_as_in_keras(name):
+    found = initial(name, (3, 3, 8, 32), np.random.default_rng(0))
+    assert found.std() == pytest.approx(SPREADS.get(name, 0), rel=0.05)
+    assert found.mean() == pytest.approx(1.0 if name == "ones" else 0.0, abs=0.06)
+    if name == "orthogonal":
+        flat = found.reshape(-1, 32)
+        np.testing.assert_allclose(flat.T @ flat, np.eye(32), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_a_bias_has_both_fans_alike(name):
+    random, size = np.random.default_rng(0), 400
     if name == "orthogonal":
         with pytest.raises(InputError, match="orthogonal"):
-            bias(name)(key, (size,))
+            initial(name, (size,), random)
     else:
-        spread = np.mean([bias(name)(each, (size,)).std() for each in jax.random.split(key, 20)])
-        assert spread == pytest.approx(float(kernel(name)(key, (size, size)).std()), rel=0.1, abs=1e-6)
+        kernel = initial(name, (size, size), random)
+        assert initial(name, (size,), random).std() == pytest.approx(float(kernel.std()), rel=0.15, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
