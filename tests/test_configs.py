@@ -20,6 +20,7 @@ ARGUMENTS = {
     "cifar10_resnet20": ("", "quick"),
     "digits": ("", "quick"),
     "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
+    "programs": ("", "quick", "table"),
     "studies/few_labels": ("", "tuning"),
 }
 RUNS = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]

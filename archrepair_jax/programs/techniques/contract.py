@@ -51,6 +51,7 @@ class Technique:
         looks: shares of a training after which it is scored, and may be stopped.
         observes: whether symptoms are looked for at every look, at the price of a few gradients.
         fresh: runs on fresh seeds that a program needs before it may be chosen.
+        abstains: whether it looks at the data first, and leaves a program alone that cannot be to blame.
     """
 
     words: str
@@ -60,3 +61,4 @@ class Technique:
     looks: tuple[float, ...] = ()
     observes: bool = False
     fresh: int = 0
+    abstains: bool = False

@@ -92,5 +92,6 @@ GUIDED = {
         looks=(1 / 3,),
         observes=True,
         fresh=FRESH,
+        abstains=True,
     )
 }
