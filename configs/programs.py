@@ -5,7 +5,8 @@
         --config.subject=D6 --config.technique=guided
 
 FOLDER holds mnist.npz and cifar10.npz, for the subjects whose names begin with M or C, D4, D5 and D9; the others
-generate their data. ``quick`` runs M2, D6 and D8 with ours and with random draws, ``table`` all subjects with all techniques.
+generate their data. ``quick`` runs M2, D6 and D8 with ours and with random draws, ``table``
+all subjects with all techniques.
 
 Expected time on one core: seconds for D1, D6, D7 and D8, minutes for the others.
 """

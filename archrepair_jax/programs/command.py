@@ -7,8 +7,6 @@ from ml_collections import ConfigDict
 
 from archrepair_jax.errors import InputError
 
-TASK = "programs"
-
 
 def from_config(config: ConfigDict) -> Any:
     """The settings that a config holds. Raises InputError for others than a run can have, and without Optuna."""

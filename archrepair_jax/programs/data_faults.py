@@ -50,7 +50,7 @@ def labels(data: Data) -> Iterator[str]:
         there, here = (agreement(split, own, count) for split, own in ((data.validation, right), (data.train, learnt)))
         chance = float(np.max(np.bincount(right)) / len(right))
         if there > 1.5 * chance and here < NOISY * there:
-            yield f"{here:.0%} of the labels agree with their nearest neighbour's, where {there:.0%} do of those that count"
+            yield f"{here:.0%} of the labels are their nearest neighbours', of those to choose by {there:.0%} are"
 
 
 def classes(split: Split, outputs: int) -> Num[np.ndarray, "N"]:

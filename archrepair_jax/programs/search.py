@@ -143,8 +143,9 @@ def moved(search: Search, known: list[FrozenTrial]) -> Values | None | str:
 def tried(trial: FrozenTrial) -> Tried:
     looks = {str(step / PIECES): value for step, value in trial.intermediate_values.items() if step < PIECES}
     attributes = trial.user_attrs
-    stopped = trial.state != TrialState.COMPLETE
-    return Tried(trial.params, attributes.get("score", -np.inf), stopped, looks, attributes.get("symptoms", {}))
+    stopped, seen = trial.state != TrialState.COMPLETE, attributes.get("symptoms", {})
+    last = seen[max(seen, key=int)] if seen else {}
+    return Tried(trial.params, attributes.get("score", -np.inf), stopped, looks, last)
 
 
 def attempt(search: Search, trial: Trial, thinking: float) -> bool:
@@ -191,7 +192,8 @@ def tell(
         score = training.score(search.data.validation)
         trial.report(score, step=round(PIECES * share))
         if search.technique.observes:
-            trial.set_user_attr("symptoms", observe(training))
+            symptoms = {**trial.user_attrs.get("symptoms", {}), str(round(PIECES * share)): observe(training)}
+            trial.set_user_attr("symptoms", symptoms)
         if not training.finite:
             return score, TrialState.COMPLETE, "not finite"
         if share < 1 and trial.should_prune():

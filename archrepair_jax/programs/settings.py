@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.line.settings import as_config, as_dataclass
-from archrepair_jax.programs.command import TASK
+from archrepair_jax.programs import TASK
 from archrepair_jax.programs.space import SPACES
 from archrepair_jax.programs.subjects import subject
 from archrepair_jax.programs.techniques import TECHNIQUES

@@ -4,6 +4,9 @@ A trial that shows nothing after a third of its training is stopped. What comes 
 seeds, for which budget is kept back, and these runs alone speak for it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from optuna import Study
 from optuna.pruners import BasePruner
@@ -16,6 +19,7 @@ from archrepair_jax.programs.techniques.local import shuffled
 from archrepair_jax.programs.techniques.suspicions import suspicions
 
 FRESH = 2
+FURTHER = 0.02  # of the loss
 PERFECT = 0.995  # an accuracy that is not worth improving; an error is never that small
 
 
@@ -24,10 +28,16 @@ def margin(score: float) -> float:
     return 0.01 if score >= 0 else 0.02 * -score
 
 
+def fallen(symptoms: Mapping[str, Any]) -> float:
+    """Which share of the first epoch's loss is gone; accuracies may not show yet that a program learns."""
+    first, last = symptoms.get("first"), symptoms.get("last")
+    return (first - last) / abs(first) if first and last is not None else 0.0
+
+
 class Hopeless(BasePruner):
     """Stops a trial that is behind the best one at the same look, or as good where that one stayed as it was there.
 
-    What was tried before is never stopped: it is there to be confirmed.
+    Not one whose loss has fallen clearly further, nor what was tried before: that is there to be confirmed.
     """
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -36,9 +46,20 @@ class Hopeless(BasePruner):
         if not known or any(each.params == trial.params for each in before):
             return False
         best = max(known, key=lambda each: each.value)
+        gone, before = (each.user_attrs.get("symptoms", {}).get(str(step), {}) for each in (trial, best))
+        if fallen(gone) > fallen(before) + FURTHER:
+            return False
         there, now = best.intermediate_values[step], trial.intermediate_values[step]
         stayed = best.value - there <= margin(best.value)
         return now <= there if stayed and best.value < PERFECT else now < there - margin(there)
+
+
+def better(seen: Tried, best: Tried) -> bool:
+    """Whether a trial is better by a margin; or as good, and its loss, of the same kind, has fallen clearly further."""
+    if seen.stopped or abs(seen.score - best.score) > margin(best.score):
+        return not seen.stopped and seen.score > best.score
+    alike = seen.values.get("loss") == best.values.get("loss")
+    return alike and fallen(seen.symptoms) > fallen(best.symptoms) + FURTHER
 
 
 def guided(space: Space, random: np.random.Generator) -> Moves:
@@ -54,7 +75,7 @@ def guided(space: Space, random: np.random.Generator) -> Moves:
             known.append(values)
             seen = yield values
             left = seen.left
-            if not seen.stopped and seen.score > best.score + margin(best.score):
+            if better(seen, best):
                 current, best = values, seen
                 break
         else:
