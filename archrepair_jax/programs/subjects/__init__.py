@@ -7,6 +7,7 @@ import numpy as np
 
 from archrepair_jax.errors import InputError, one_of
 from archrepair_jax.programs.data import Data
+from archrepair_jax.programs.mutants import DATA_OPERATORS, OPERATORS, data_mutant, mutant
 from archrepair_jax.programs.subjects.contract import Subject
 from archrepair_jax.programs.subjects.images import IMAGES
 from archrepair_jax.programs.subjects.synthetic import SYNTHETIC
@@ -22,12 +23,34 @@ DATA_SEED = 42  # the package's: data are the same in every repeat
 
 
 def subject(name: str) -> Subject:
-    """The subject of a name. Raises InputError, which lists the known ones, where there is none or data are missing."""
-    missing = ABSENT.get(name) or (ABSENT.get(name[:1]) if name[1:].isdecimal() else None)
+    """The subject of a name; ``D8-ACH-3`` is the mutant of D8's fixed program by the operator ACH and seed 3.
+
+    Raises InputError, which lists the known ones, for another, or one whose data are missing.
+    """
+    base, *made = name.split("-")
+    missing = ABSENT.get(base) or (ABSENT.get(base[:1]) if base[1:].isdecimal() else None)
     if missing:
         raise InputError(f"subject {name} needs {missing}, which are not at hand: choose from {', '.join(SUBJECTS)}")
-    one_of("subject", [name], SUBJECTS)
-    return SUBJECTS[name]
+    one_of("subject", [base], SUBJECTS)
+    return mutated(SUBJECTS[base], made) if made else SUBJECTS[base]
+
+
+def mutated(base: Subject, made: list[str]) -> Subject:
+    """A subject's fixed program, or its data, spoilt by an operator and a seed."""
+    if len(made) != 2 or not made[1].isdecimal():
+        raise InputError(f"subject cannot end in {'-'.join(made)!r}: a mutant is SUBJECT-OPERATOR-SEED, as D8-ACH-3")
+    code, seed, healthy = made[0], int(made[1]), base.fixed
+    one_of("operator", [code], (*OPERATORS, *DATA_OPERATORS))
+    source = f"a mutant by DeepCrime's operator {code}"
+    if code in DATA_OPERATORS:
+
+        def spoilt(random: np.random.Generator, folder: pathlib.Path) -> Data:
+            return data_mutant(base.make(random, folder), code, seed)
+
+        return Subject(healthy, {}, spoilt, base.sizes, source, base.reduced)
+    faulty = mutant(healthy, code, seed)
+    fix = {edit.field: edit.after for edit in faulty.edits(healthy)}
+    return Subject(faulty, fix, base.make, base.sizes, source, base.reduced)
 
 
 def data(name: str, folder: str | os.PathLike = "") -> Data:
