@@ -8,8 +8,9 @@ import numpy as np
 
 from archrepair_jax.programs import trials
 from archrepair_jax.programs.data import Data, Split
+from archrepair_jax.programs.engine import run
 from archrepair_jax.programs.program import Program, dense
-from archrepair_jax.programs.search import Search, run
+from archrepair_jax.programs.search import Search
 from archrepair_jax.programs.space import space
 from archrepair_jax.programs.techniques import TECHNIQUES
 
@@ -31,9 +32,11 @@ def searching(folder: pathlib.Path, technique: str, budget: int = 6, seed: int =
     folder.mkdir(exist_ok=True, parents=True)
     key = jax.random.key(seed)
     own = space(others.get("space", "S1"), FAULTY, DATA, ("unit1",), budget, key)
-    store, study = trials.opened(f"sqlite:///{folder}/trials.db", technique, {"budget": str(budget)})
+    store, study = trials.opened(
+        others.get("url") or f"sqlite:///{folder}/trials.db", technique, {"budget": str(budget)}
+    )
     return Search(own, TECHNIQUES[technique], budget, key, store, study, alone=others.get("alone", True))
 
 
 if __name__ == "__main__":
-    run(searching(pathlib.Path(sys.argv[1]), "random", budget=int(sys.argv[2]), alone=False))
+    run(searching(pathlib.Path(sys.argv[1]), "random", budget=int(sys.argv[2]), url=sys.argv[3], alone=False))

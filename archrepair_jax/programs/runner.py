@@ -18,9 +18,9 @@ from archrepair_jax.line.work_folder import locked
 from archrepair_jax.programs import trials
 from archrepair_jax.programs.data import Data
 from archrepair_jax.programs.data_faults import data_faults
+from archrepair_jax.programs.engine import run as searched
 from archrepair_jax.programs.outcome import Outcome, judged
 from archrepair_jax.programs.search import Search, chosen
-from archrepair_jax.programs.search import run as searched
 from archrepair_jax.programs.settings import ProgramSettings
 from archrepair_jax.programs.space import space
 from archrepair_jax.programs.subjects import data as data_of

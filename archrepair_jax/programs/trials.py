@@ -1,6 +1,7 @@
 """The store of trials, in Optuna's words: an SQLite file or a PostgreSQL server, which its dashboard reads too."""
 
 import contextlib
+import datetime
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def opened(url: str, name: str, owner: Mapping[str, str]) -> tuple[RDBStorage, o
         if there is None:
             study.set_user_attr("owner", owner)
     except ImportError as error:
-        raise InputError(f"storage={url} needs a driver ({error}): python -m pip install psycopg2-binary") from error
+        raise InputError(f"storage={url} needs a driver ({error}): python -m pip install 'psycopg[binary]'") from error
     except (SQLAlchemyError, RuntimeError) as error:
         raise InputError(f"storage={url} cannot be used: {str(error).splitlines()[0]}") from error
     if url.startswith("sqlite"):
@@ -56,6 +57,15 @@ def lasting(connection: Any, _record: Any) -> None:
     """Lets SQLite write ahead: what is told survives a killed process, at a tenth of the time."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def fill(trial: Trial, space: Space) -> None:
+    """Asks for a value of every field. Not together with the trial, so that it shows signs of life by then."""
+    for name, each in space.domains.items():
+        if isinstance(each, Interval):
+            trial.suggest_float(name, each.low, each.high, log=each.log)
+        else:
+            trial.suggest_categorical(name, each)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -94,11 +104,16 @@ def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
 def recover(study: optuna.Study, *, alone: bool = False) -> None:
     """Finds trials whose worker died, and puts them back in the queue.
 
-    A worker that is ``alone`` in a store knows that all trials under way are lost; others wait for ``GRACE``.
+    A worker that is ``alone`` in a store knows that all trials under way are lost; others wait for ``GRACE``, and ten
+    times that for one that has no values yet.
     """
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if alone else ():
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        queue_again(study, trial)
+    now = datetime.datetime.now()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        unborn = not trial.params and (now - trial.datetime_start).total_seconds() > 10 * GRACE
+        if alone or unborn:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        if alone:
+            queue_again(study, trial)
     optuna.storages.fail_stale_trials(study)
 
 

@@ -1,8 +1,12 @@
 """Searches as a user meets them: equal budgets, what is counted, going on after a kill, and what is claimed."""
 
+import glob
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -13,10 +17,12 @@ from program import ROOT
 from tiny_subject import DATA, FAULTY, searching
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.programs import search as searches
 from archrepair_jax.programs import trials
-from archrepair_jax.programs.search import chosen, run
+from archrepair_jax.programs.attempt import attempt
+from archrepair_jax.programs.engine import proposed, run
+from archrepair_jax.programs.search import chosen
 from archrepair_jax.programs.techniques import TECHNIQUES
+from archrepair_jax.programs.techniques.guided import Hopeless
 from archrepair_jax.programs.training import price
 from archrepair_jax.training.loop import Stopped
 
@@ -78,24 +84,68 @@ def test_a_trial_whose_worker_died_is_tried_again_and_counted_once(tmp_path):
     assert spent(search) <= search.limit
 
 
+@pytest.fixture
+def postgresql():
+    """The URL of a server of our own, in a folder that its user may write to."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: python -m pip install 'psycopg[binary]'")
+    found = shutil.which("initdb") or next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))), None)
+    if not found:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    user = {"user": "postgres"} if os.getuid() == 0 else {}  # it refuses to run as root
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o777)
+        own, quiet = {"cwd": folder, "check": True, **user}, {"stdout": subprocess.DEVNULL}
+        bin_folder = os.path.dirname(os.path.realpath(found))
+        subprocess.run([found, "-D", f"{folder}/data", "-A", "trust", "-U", "postgres"], **own, **quiet)
+        control = [f"{bin_folder}/pg_ctl", "-D", f"{folder}/data", "-w"]
+        subprocess.run(
+            [*control, "-o", f"-k {folder} -c listen_addresses=''", "-l", f"{folder}/log", "start"], **own, **quiet
+        )
+        try:
+            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], **own, **quiet)
+
+
+def one_of_two_killed(folder, url=""):
+    """Two workers on one search, of which one is killed in a trial; the search afterwards."""
+    search = searching(folder, "random", budget=30, url=url)
+    command = [sys.executable, str(ROOT / "tests/tiny_subject.py"), str(folder), "30", url]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    victim, other = (subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(2))
+    try:
+        while len(paid(search)) < 3:
+            time.sleep(0.05)
+            assert victim.poll() is None and other.poll() is None
+        victim.send_signal(signal.SIGKILL)
+        assert other.wait(300) == 0
+    finally:
+        for process in (victim, other):
+            process.kill()
+            process.wait()
+    time.sleep(trials.GRACE + trials.BEAT)
+    run(searching(folder, "random", budget=30, url=url, alone=False))
+    return search
+
+
+def is_whole(search):
+    found = search.study.get_trials(deepcopy=False)
+    assert 0 < spent(search) <= search.limit
+    assert all("passes" not in each.user_attrs for each in found if each.state == TrialState.FAIL)
+    assert [each.number for each in found] == list(range(len(found)))
+    assert not any(each.params for each in found if each.state in (TrialState.RUNNING, TrialState.WAITING))
+    tries = [tuple(sorted(each.params.items())) for each in paid(search)]
+    assert len(set(tries)) == len(tries)  # random draws are never alike
+
+
 @pytest.mark.slow
 def test_two_workers_share_one_budget_and_one_is_killed(tmp_path):
-    search = searching(tmp_path, "random", budget=30)
-    command = [sys.executable, str(ROOT / "tests/tiny_subject.py"), str(tmp_path), "30"]
-    victim, other = (subprocess.Popen(command, cwd=ROOT) for _ in range(2))
-    while len(search.study.get_trials(deepcopy=False)) < 4:
-        time.sleep(0.05)
-        assert victim.poll() is None
-    victim.send_signal(signal.SIGKILL)
-    assert other.wait(300) == 0
-    victim.wait()
-    time.sleep(trials.GRACE + trials.BEAT)
-    trials.recover(search.study)
-    found = search.study.get_trials(deepcopy=False)
-    assert spent(search) <= search.limit
-    assert all("passes" not in each.user_attrs for each in found if each.state == TrialState.FAIL)
-    numbers = [each.number for each in found]
-    assert numbers == list(range(len(found))) and not any(each.state == TrialState.RUNNING for each in found)
+    is_whole(one_of_two_killed(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_same_with_postgresql(tmp_path, postgresql):
+    is_whole(one_of_two_killed(tmp_path, postgresql))
 
 
 def test_a_store_of_another_search_is_refused(tmp_path):
@@ -131,22 +181,48 @@ def test_what_no_fresh_run_confirms_is_not_claimed(tmp_path):
 def test_a_program_that_cannot_be_built_costs_a_batch_and_is_the_worst(tmp_path):
     search = searching(tmp_path, "random", space="S0")
     search.study.enqueue_trial({**search.space.origin, "bi1": "orthogonal"})
-    assert searches.attempt(search, searches.proposed(search), 0.0)
+    trial = proposed(search)
+    trials.fill(trial, search.space)
+    assert attempt(search, trial, 0.0)
     (trial,) = paid(search)
     assert trial.user_attrs["status"] == "failed" and trial.value == 0.0
     assert 0 < trial.user_attrs["passes"] < price(FAULTY, DATA).passes
 
 
-def test_a_look_that_shows_nothing_stops_a_trial_and_a_confirmation_goes_on(tmp_path):
+def test_what_wins_is_tried_again_on_fresh_seeds(tmp_path):
     search = searching(tmp_path, "guided", budget=12)
     run(search)
-    stopped = [each for each in paid(search) if each.state == TrialState.PRUNED]
-    assert stopped and all(
-        each.user_attrs["passes"] < search.cost(search.space.program(each.params)) for each in stopped
-    )
     best, word = chosen(search)
     assert word == "confirmed" and best != FAULTY
     assert sum(search.space.program(each.params) == best for each in paid(search)) == 1 + search.technique.fresh
+
+
+@pytest.mark.parametrize(
+    ("lr", "score", "loss", "stopped"),
+    [
+        (0.1, 0.5, 1.0, True),  # no better than the fault, which stayed so
+        (0.1, 0.4, 1.0, True),
+        (0.1, 0.6, 1.0, False),
+        (0.1, 0.5, 0.9, False),  # its loss has fallen further: accuracy may follow
+        (0.2, 0.4, 1.0, False),  # the fault again, on a fresh seed
+    ],
+)
+def test_a_trial_that_shows_nothing_is_stopped_at_its_look(lr, score, loss, stopped):
+    def seen(last):
+        return {"symptoms": {"243": {"first": 1.0, "last": last}}}
+
+    study = optuna.create_study(direction="maximize", pruner=Hopeless())
+    scale = {"lr": optuna.distributions.FloatDistribution(0.01, 1.0)}
+    study.add_trial(
+        optuna.trial.create_trial(
+            params={"lr": 0.2}, distributions=scale, value=0.5, intermediate_values={243: 0.5}, user_attrs=seen(1.0)
+        )
+    )
+    study.enqueue_trial({"lr": lr})
+    trial = study.ask(scale)
+    trial.set_user_attr("symptoms", seen(loss)["symptoms"])
+    trial.report(score, 243)
+    assert trial.should_prune() == stopped
 
 
 def test_other_seeds_are_other_searches(tmp_path):
