@@ -31,4 +31,4 @@ def run(
 
 def show(report: Mapping[str, Any], workdir: str) -> None:
     """Prints what searches came to."""
-    print(*report["lines"], "", f"The table: {report['table']}", sep="\n")
+    print(*report["lines"], "", *report["summary"], "", f"The table: {report['table']}", sep="\n")

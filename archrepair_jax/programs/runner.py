@@ -25,6 +25,7 @@ from archrepair_jax.programs.settings import ProgramSettings
 from archrepair_jax.programs.space import space
 from archrepair_jax.programs.subjects import data as data_of
 from archrepair_jax.programs.subjects import subject
+from archrepair_jax.programs.summary import summary
 from archrepair_jax.programs.techniques import TECHNIQUES
 from archrepair_jax.programs.wording import measured, sentence
 from archrepair_jax.study.execution import compile_once
@@ -67,7 +68,7 @@ def run(
     """Searches, judges, and enters a row for every search that has none yet.
 
     Returns:
-        ``lines``: a sentence for each search; ``table``: where the rows are.
+        ``lines``: a sentence for each search; ``summary``: what they say together; ``table``: where the rows are.
 
     Raises:
         InputError: for whatever the user can mend.
@@ -87,7 +88,8 @@ def run(
                 write(path, table, [each.name for each in arms(settings)], COLUMNS)
                 jax.clear_caches()  # each holds memory maps, of which a process may have so many
             lines.append(f"{arm.subject}, {arm.technique}, seed {arm.repeat}: {table.rows[arm.name]['patch']}")
-    return {"lines": lines, "table": str(path)}
+    rows = read(path, COLUMNS, NUMBERS).rows
+    return {"lines": lines, "summary": summary([rows[arm.name] for arm in arms(settings)]), "table": str(path)}
 
 
 def provenance() -> str:
