@@ -1,8 +1,8 @@
 """What a table of searches says: for each subject and technique, and over subjects.
 
 Significance is Wilcoxon's signed-rank test over repeats, two-sided, patched against faulty with the same seeds,
-corrected over subjects after Holm (1979). Over subjects a technique is compared with random draws by the same test on mean
-improvement rates. A12 is Vargha and Delaney's (2000): the chance that a patched program beats a faulty one.
+corrected over subjects after Holm (1979). Over subjects a technique is compared with random draws by the same test on
+mean improvement rates. A12 is Vargha and Delaney's (2000): the chance that a patched program beats a faulty one.
 """
 
 import warnings

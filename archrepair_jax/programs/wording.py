@@ -13,9 +13,8 @@ def sentence(faulty: Program, outcome: Outcome, metric: str) -> str:
     before, after = (measured(scores, metric) for scores in (outcome.faulty, outcome.reduced))
     edits = ", ".join(map(written, faulty.edits(outcome.smallest)))
     better = sum(new > old for old, new in zip(outcome.faulty, outcome.reduced, strict=True))
-    return (
-        f"{edits}: {NAMES[metric]} {before:.2f} → {after:.2f} on data nothing was chosen on, {better} of {SEEDS} seeds"
-    )
+    word = "" if 2 * better > SEEDS else "no repair: "
+    return f"{word}{edits}: {NAMES[metric]} {before:.2f} → {after:.2f} on data nothing was chosen on, {better} of {SEEDS} seeds"
 
 
 def measured(scores: tuple[float, ...], metric: str) -> float:

@@ -55,6 +55,12 @@ def test_the_winner_is_judged_on_fresh_seeds_and_said_in_a_sentence():
     assert said.endswith("on data nothing was chosen on, 5 of 5 seeds")
 
 
+def test_a_patch_that_is_better_with_few_seeds_is_called_none():
+    patched = FAULTY.changed({"lr": 0.1})
+    own = Outcome(patched, patched, (0.5,) * 5, (1.0,) * 5, (0.5, 0.5, 0.5, 0.9, 0.5), (0.5, 0.5, 0.5, 0.9, 0.5))
+    assert sentence(FAULTY, own, "accuracy").startswith("no repair: change lr") and own.better == 1
+
+
 def test_errors_are_said_as_one_reads_them():
     patched = FAULTY.changed({"lr": 0.1234567})
     own = Outcome(patched, patched, (-6.0,) * 5, (-0.1,) * 5, (-0.5,) * 5, (-0.5, -0.5, -0.5, -0.5, -7.0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archrepair_jax.programs.runner import COLUMNS
-from archrepair_jax.programs.summary import holm, stronger, summary, tested
+from archrepair_jax.programs.summary import differing, holm, stronger, summary
 
 
 def row(subject, technique, repeat, rate, faulty=0.5, fixed=1.0):
@@ -21,22 +21,7 @@ def test_rates_levels_and_significance_stand_beside_each_other():
     rows += [row("D6", "random", repeat, 0.0 if repeat else 0.6) for repeat in range(10)]
     rows += [row("D7", "guided", repeat, 1.0, faulty=6.7, fixed=0.1) for repeat in range(10)]
     head, ours, random, errors, _, over, baseline = summary(rows)
-    assert ours.split() == [
-        "D6",
-        "guided",
-        "10",
-        "0.50",
-        "1.00",
-        "0.98",
-        "0.95",
-        "0.95",
-        "1.00",
-        "1.00",
-        "0.00",
-        "1",
-        "1.00",
-        "0.004",
-    ]
+    assert ours.split() == "D6 guided 10 0.50 1.00 0.98 0.95 0.95 1.00 1.00 0.00 1 1.00 0.004".split()
     assert random.split()[6:11] == ["0.06", "0.00", "0.10", "0.00", "0.00"]
     assert errors.split()[12] == "1.00"  # of errors less is better
     assert over.startswith("guided: improvement rate 0.98 (median 0.98) over 2 subjects, +0.89 beside random")
@@ -55,4 +40,4 @@ def test_p_values_are_corrected_after_holm():
 
 def test_a12_counts_ties_half_and_nothing_different_is_not_significant():
     assert stronger(np.array([1.0, 0.5]), np.array([0.5, 0.0])) == pytest.approx(3.5 / 4)
-    assert tested(np.zeros(10)) == 1.0 and tested(np.arange(1.0, 11.0)) < 0.01
+    assert differing(np.zeros(10)) == 1.0 and differing(np.arange(1.0, 11.0)) < 0.01
