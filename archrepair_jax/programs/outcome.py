@@ -101,11 +101,6 @@ class Outcome:
         """The improvement rate of the means."""
         return improvement(*(float(np.mean(each)) for each in (self.faulty, self.fixed, self.patched)))
 
-    @property
-    def better(self) -> int:
-        """With how many seeds the winner is better than the faulty program."""
-        return sum(after > before for before, after in zip(self.faulty, self.patched, strict=True))
-
 
 def judged(faulty: Program, fixed: Program, winner: Program, data: Data, key: PRNGKeyArray) -> Outcome:
     """Trains all with ``SEEDS`` seeds that no search used, takes back what the patch does not need, and looks once.

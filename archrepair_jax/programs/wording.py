@@ -14,7 +14,8 @@ def sentence(faulty: Program, outcome: Outcome, metric: str) -> str:
     edits = ", ".join(map(written, faulty.edits(outcome.smallest)))
     better = sum(new > old for old, new in zip(outcome.faulty, outcome.reduced, strict=True))
     word = "" if 2 * better > SEEDS else "no repair: "
-    return f"{word}{edits}: {NAMES[metric]} {before:.2f} → {after:.2f} on data nothing was chosen on, {better} of {SEEDS} seeds"
+    told = f"{NAMES[metric]} {before:.2f} → {after:.2f} on data nothing was chosen on, {better} of {SEEDS} seeds"
+    return f"{word}{edits}: {told}"
 
 
 def measured(scores: tuple[float, ...], metric: str) -> float:

