@@ -106,18 +106,19 @@ def judged(faulty: Program, fixed: Program, winner: Program, data: Data, key: PR
     """Trains all with ``SEEDS`` seeds that no search used, takes back what the patch does not need, and looks once.
 
     Edits are taken back on validation examples, as long as two seeds' mean stays within the winner's standard deviation
-    (ours); nothing is decided by the examples held out.
+    and nearer to the winner than to the faulty program (ours); nothing is decided by the examples held out.
     """
     keys = [jax.random.fold_in(named(key, "judge"), seed) for seed in range(SEEDS)]
-    runs = trained(winner, data, keys)
-    chosen_by = scores(runs, data.validation, data)
-    floor = float(np.mean(chosen_by) - np.std(chosen_by, ddof=1))
+    runs, before = trained(winner, data, keys), trained(faulty, data, keys)
+    after, start = (scores(each, data.validation, data) for each in (runs, before))
+    middle = (np.mean(after) + np.mean(start)) / 2
+    floor = float(np.nanmax([np.mean(after) - np.std(after, ddof=1), middle]))
 
     def enough(program: Program) -> bool:
         return float(np.mean(scores(trained(program, data, keys[:2]), data.validation, data))) >= floor
 
     smallest = minimal(faulty, winner, enough)
-    before, known = trained(faulty, data, keys), trained(fixed, data, keys)
+    known = trained(fixed, data, keys)
     reduced = runs if smallest == winner else trained(smallest, data, keys)
     told = (tuple(scores(each, data.holdout, data)) for each in (before, known, runs, reduced))
     return Outcome(winner, smallest, *told)

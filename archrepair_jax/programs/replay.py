@@ -1,7 +1,7 @@
 """Published raw tables as an objective that is looked up, so that a technique is tried in seconds, without training.
 
-They are the neutrality analysis of Kim et al.'s follow-up (2023; MIT): a search in breadth from the faulty program, with
-ten accuracies for every program that it kept. A program that it did not keep counts as the worst that there is (ours).
+They are the neutrality analysis of Kim et al.'s follow-up (2023; MIT): a search in breadth from the faulty program,
+with ten accuracies for every program that it kept. A program that it did not keep counts as the worst there is (ours).
 """
 
 import csv
@@ -35,7 +35,7 @@ class Table:
 
 
 def read(path: str | os.PathLike, faulty: Program) -> Table:
-    """The table in a tab-separated file, of a program's fields. Raises InputError for one that is damaged or another's."""
+    """The table in a tab-separated file, of a program's fields. Raises InputError for a damaged one, or another's."""
     try:
         lines = list(csv.DictReader(pathlib.Path(path).expanduser().read_text("utf-8").splitlines(), delimiter="\t"))
         kinds = {name: type(value) for name, value in faulty.fields.items()}
@@ -72,11 +72,8 @@ def replay(table: Table, faulty: Program, data: Data, technique: Technique, eval
     """The best accuracy so far after each of so many evaluations; shorter where a technique has no more to propose."""
     values = {name: tuple(sorted({dict(each)[name] for each in table.known})) for name in table.origin}
     space = Space("S0", faulty.changed(table.origin), values, data)
-    found = (
-        moved(space, table, technique, evaluations, seed)
-        if technique.moves
-        else drawn(space, table, technique, evaluations, seed)
-    )
+    play = moved if technique.moves else drawn
+    found = play(space, table, technique, evaluations, seed)
     return np.maximum.accumulate(found).tolist()
 
 
