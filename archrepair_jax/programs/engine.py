@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from archrepair_jax.errors import InputError
 from archrepair_jax.programs import trials
 from archrepair_jax.programs.attempt import attempt
 from archrepair_jax.programs.search import Search, tried
@@ -21,8 +22,10 @@ def run(search: Search, stopping: Callable[[], bool] = lambda: False, report: Ca
     """Tries programs until no other can be paid, or the technique has no more to propose.
 
     Started again after a kill, it goes on; what it had under way is tried again, and counted once. Raises Stopped when
-    asked to stop, after the trial under way.
+    asked to stop, after the trial under way; InputError for a budget that does not even pay for the faulty program.
     """
+    if search.cost(search.space.faulty) > search.limit:
+        raise InputError(f"budget={search.budget} does not pay for one training with all looks at it: take 2 or more")
     trials.recover(search.study, alone=search.alone)
     if not search.study.get_trials(deepcopy=False):
         search.study.enqueue_trial(search.space.origin, skip_if_exists=True)

@@ -120,6 +120,9 @@ def searched_for(
     winner, word = chosen(search)
     outcome = judged(own.faulty, own.fixed, winner, data, arm.key("judged"))
     if winner == own.faulty:
+        first, *_ = trials.paid(study.get_trials(deepcopy=False))
+        if first.user_attrs["status"] == "not finite":
+            word += ", and its training does not get finite"
         return "no patch", outcome, spent(search), f"{word}: the program stays as it is"
     return "patched", outcome, spent(search), sentence(own.faulty, outcome, data.metric)
 

@@ -57,6 +57,17 @@ def test_a_row_that_is_there_is_not_computed_again(tmp_path, monkeypatch):
     assert [row["technique"] for row in rows(both)] == ["local", "guided"]
 
 
+def test_a_program_that_never_gets_finite_says_so(tmp_path, monkeypatch):
+    wild = FAULTY.changed(
+        {"act2": "linear", "loss": "mean_squared_error", "optimizer": "sgd", "lr": 1e30, "ki1": "ones"}
+    )
+    monkeypatch.setitem(SUBJECTS, "tiny", Subject(wild, {"lr": 0.1}, lambda random, folder: DATA))
+    report = run(settings(technique="autotrainer", budget=2), tmp_path)
+    (row,) = rows(report)
+    assert row["status"] == "no patch" and row["metric_faulty"] == "0.0"
+    assert report["lines"][0].endswith("and its training does not get finite: the program stays as it is")
+
+
 def test_ours_leaves_a_program_alone_whose_data_are_wrong(tmp_path, monkeypatch):
     wrong = DATA.train.y.argmax(1) / 255.0
     monkeypatch.setattr(

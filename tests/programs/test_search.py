@@ -148,6 +148,13 @@ def test_the_same_with_postgresql(tmp_path, postgresql):
     is_whole(one_of_two_killed(tmp_path, postgresql))
 
 
+def test_a_budget_that_does_not_pay_for_the_fault_is_refused_before_anything_runs(tmp_path):
+    search = searching(tmp_path, "guided", budget=1)
+    with pytest.raises(InputError, match="budget=1 does not pay for one training with all looks"):
+        run(search)
+    assert search.study.get_trials() == []
+
+
 def test_a_store_of_another_search_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/trials.db"
     trials.opened(url, "one", {"subject": "D6"})
