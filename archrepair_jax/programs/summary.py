@@ -15,7 +15,6 @@ from archrepair_jax.study.summary import aligned
 from archrepair_jax.study.table import Row
 
 LEVELS = (0.5, 0.9, 1.0)
-ALPHA = 0.05
 BASELINE = "random"
 Key = tuple[str, str]
 

@@ -45,7 +45,7 @@ def observe(run: Run) -> dict[str, Any]:
         ``finite``: whether all losses and outputs are. ``gradients``: of each layer with weights, the kernel's norm.
         ``zeros``: which share of all kernels' gradients is exactly zero. ``dead``, ``saturated``: per layer, the share
         of units that are zero on all examples, and of outputs at the ends of their range. ``constant``: per layer,
-        whether it gives the same for all examples. ``low``, ``high``: of the outputs. ``first``, ``last``, ``falling``,
+        whether it gives the same for all examples. ``first``, ``last``, ``falling``,
         ``swings``: the loss at first and now, which share of what it fell by fell in the last quarter, and in which
         share of epochs it rose by a thirtieth.
     """
@@ -67,8 +67,6 @@ def observe(run: Run) -> dict[str, Any]:
         "dead": [plain((np.abs(each).max(0) == 0).mean()) for each in outputs],
         "saturated": [plain(saturated(each, layer.act)) for each, layer in zip(outputs, layers, strict=True)],
         "constant": [bool((np.ptp(each, 0) <= 1e-6 * (1 + np.abs(each).max())).all()) for each in outputs],
-        "low": plain(outputs[-1].min()),
-        "high": plain(outputs[-1].max()),
         "first": plain(first),
         "last": plain(last),
         "falling": plain(falling),

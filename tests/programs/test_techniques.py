@@ -13,7 +13,7 @@ from archrepair_jax.programs.techniques import TECHNIQUES
 from archrepair_jax.programs.techniques.autotrainer import remedied, symptom
 from archrepair_jax.programs.techniques.contract import Tried
 from archrepair_jax.programs.techniques.guided import guided
-from archrepair_jax.programs.techniques.local import neighbours, single_edits
+from archrepair_jax.programs.techniques.local import neighbours
 from archrepair_jax.programs.techniques.samplers import placed
 from archrepair_jax.programs.techniques.suspicions import suspicions
 from archrepair_jax.programs.training import train
@@ -22,7 +22,7 @@ from archrepair_jax.training.ledger import GRADIENT, Ledger
 HEALTHY = FAULTY.changed({"ki1": "he_uniform"})
 WELL = {
     "finite": True, "gradients": [0.1, 0.1], "zeros": 0.0, "dead": [0.0, 0.0], "saturated": [0.0, 0.0],
-    "constant": [False, False], "low": 0.0, "high": 1.0, "first": 0.7, "last": 0.1, "falling": 0.01, "swings": 0.0,
+    "constant": [False, False], "first": 0.7, "last": 0.1, "falling": 0.01, "swings": 0.0,
 }  # fmt: skip
 
 
@@ -104,7 +104,8 @@ def test_local_search_moves_to_what_is_better_and_ends_where_nothing_is():
             best = max(best or (0.0, values), (score, values), key=lambda pair: pair[0])
             values = moves.send(Tried(values, score))
     assert best[0] == 2.0 and tried[0] == own.origin
-    assert all(any(each == edit for before in tried for edit in single_edits(own, before)) for each in tried[1:])
+    differ = [sum(each[name] != before[name] for name in each) for before, each in zip(tried, tried[1:], strict=False)]
+    assert max(differ) <= 2  # from one to another single edit of the same values
 
 
 def test_ours_keeps_back_what_confirming_costs():

@@ -24,13 +24,6 @@ def neighbours(domain: Domain, value: Value) -> list[Value]:
     return ordered[max(place - 1, 0) : place] + ordered[place + 1 : place + 2]
 
 
-def single_edits(space: Space, values: Values) -> list[dict[str, Value]]:
-    """All that differ from some values in one field."""
-    return [
-        {**values, name: other} for name, domain in space.domains.items() for other in neighbours(domain, values[name])
-    ]
-
-
 def local(space: Space, random: np.random.Generator) -> Moves:
     """Tries single edits in random order, fields first, and goes on from each that is better."""
     current = space.origin
