@@ -6,10 +6,19 @@ from ml_collections import ConfigDict
 
 from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.line.settings import as_config, as_dataclass
-from archrepair_jax.programs import TASK
 from archrepair_jax.programs.space import SPACES
 from archrepair_jax.programs.subjects import subject
-from archrepair_jax.programs.techniques import TECHNIQUES
+
+TASK = "programs"
+
+
+def known_techniques() -> tuple[str, ...]:
+    """Their names. Raises InputError where Optuna is not installed."""
+    try:
+        from archrepair_jax.programs.techniques import TECHNIQUES
+    except ModuleNotFoundError as error:
+        raise InputError(f"this needs {error.name}: python -m pip install 'archrepair-jax[programs]'") from error
+    return tuple(TECHNIQUES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +56,7 @@ class ProgramSettings:
         for name in self.all_subjects:
             subject(name)
         one_of("subjects", self.subjects, self.subjects)  # none twice
-        one_of("techniques" if self.techniques else "technique", self.all_techniques, TECHNIQUES)
+        one_of("techniques" if self.techniques else "technique", self.all_techniques, known_techniques())
         one_of("space", [self.space], SPACES)
         within("seed", self.seed, 0, 2**31)
         within("repeats", self.repeats, 1, 1000)

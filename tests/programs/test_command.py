@@ -1,14 +1,8 @@
 """The command as a user gives it, in a process of its own."""
 
 import signal
-import sys
 
-import pytest
-from ml_collections import ConfigDict
 from program import end
-
-from archrepair_jax.errors import InputError
-from archrepair_jax.programs import command
 
 COMMAND = ("-m", "archrepair_jax.main", "--config", "configs/programs.py", "--config.subject=D6", "--config.budget=8")
 
@@ -32,11 +26,9 @@ def test_what_there_is_not_ends_in_one_line(program, tmp_path):
     assert "did you mean guided? choose from random" in refused.errors and len(refused.errors.splitlines()) == 1
 
 
-def test_without_optuna_it_says_what_to_install(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("archrepair_jax.programs.")]:
-        if name != "archrepair_jax.programs.command":
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delattr("archrepair_jax.programs.settings", raising=False)
-    with pytest.raises(InputError, match=r"this needs optuna.*python -m pip install 'archrepair-jax\[programs\]'"):
-        command.from_config(ConfigDict())
+def test_without_optuna_it_says_what_to_install(program, tmp_path):
+    missing = "import sys; sys.modules['optuna'] = sys.modules['optuna.pruners'] = None"
+    start = f"{missing}; from archrepair_jax.main import run; run()"
+    refused = end(program.start("-c", start, *COMMAND[2:], "--workdir", str(tmp_path)))
+    assert refused.status == 2 and "this needs optuna" in refused.errors
+    assert refused.errors.endswith(": python -m pip install 'archrepair-jax[programs]'\n")
