@@ -75,12 +75,15 @@ class Space:
         return domain.low <= value <= domain.high if isinstance(domain, Interval) else value in domain
 
     def fits(self, program: Program) -> bool:
-        """Whether a program makes sense by what its loss, its outputs and its targets are; all do in ``S0``."""
-        last = program.layers[program.weighted[-1]].act
-        if self.name == "S0" or program == self.faulty:
+        """Whether a program makes sense by what its loss, its outputs and its targets are; all do in ``S0``.
+
+        What the faulty program has itself is not refused: other edits may do without changing that.
+        """
+        last, its = (each.layers[each.weighted[-1]].act for each in (program, self.faulty))
+        if self.name == "S0" or (last, program.loss) == (its, self.faulty.loss):
             return True
         if self.data.metric == "mae":
-            return last in ("linear", self.faulty.layers[self.faulty.weighted[-1]].act)
+            return last in ("linear", its)
         if last == "softmax" and self.data.outputs == 1:
             return False
         return last in ("softmax", "sigmoid") or program.loss not in PROBABILITIES

@@ -59,6 +59,11 @@ def test_the_sane_space_has_no_loss_behind_outputs_that_it_cannot_take(changes, 
     assert space("S0", D6, DATA, (), 20, KEY).fits(D6.changed(changes))
 
 
+def test_other_edits_of_a_fault_are_not_refused_for_what_it_has_itself():
+    own = space("S1", D1, Data(NUMBERS.train, NUMBERS.train, NUMBERS.train, 1), (), 20, KEY)
+    assert own.fits(D1.changed({"lr": 0.1})) and not own.fits(D1.changed({"loss": "categorical_crossentropy"}))
+
+
 def test_what_there_is_not_is_refused():
     with pytest.raises(InputError, match="choose from S0, S1"):
         space("S3", D6, DATA, (), 20, KEY)
