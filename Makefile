@@ -4,10 +4,14 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: demo check test
+.PHONY: demo check test benchmark-quick
 
 demo: $(STAMP)
 	$(RUN) -m archrepair_jax.main --config configs/digits.py --workdir runs/demo
+
+# The whole path of the benchmark of faulty training programs, in minutes; M2 reads mnist.npz in ARCHREPAIR_DATA.
+benchmark-quick: $(STAMP)
+	$(RUN) -m archrepair_jax.main --config configs/programs.py:quick --workdir runs/benchmark-quick
 
 # Tests of one file share what they compile, so they share a process. One that dies fails the run: a new one would be
 # waited for in vain.

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from archrepair_jax.line import images, region_settings, regions, settings
+from archrepair_jax.programs import command as programs
+from archrepair_jax.programs import settings as program_settings
 from archrepair_jax.reporting import console
 from archrepair_jax.study import runner, summary
 from archrepair_jax.study import settings as study_settings
@@ -26,5 +28,6 @@ class Task(NamedTuple):
 TASKS = {
     "images": Task(settings.from_config, images.run),
     region_settings.TASK: Task(region_settings.from_config, regions.run),
+    program_settings.TASK: Task(program_settings.from_config, programs.run, programs.show),
     study_settings.TASK: Task(study_settings.from_config, runner.run, summary.show),
 }

@@ -6,7 +6,7 @@ import io
 import math
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.files import write_whole
@@ -38,8 +38,8 @@ class Table:
     head: tuple[str, ...] = ()
 
 
-def read(path: str | os.PathLike) -> Table:
-    """The table in a file; an empty one where there is none.
+def read(path: str | os.PathLike, columns: Sequence[str] = COLUMNS, numbers: Collection[str] = NUMBERS) -> Table:
+    """The table in a file, of these columns, some of which hold numbers; an empty one where there is none.
 
     Raises InputError for a file that cannot be read, or is no such table.
     """
@@ -51,22 +51,22 @@ def read(path: str | os.PathLike) -> Table:
         raise InputError(f"cannot read the table {path} ({error}): name another one in table") from error
     head = tuple(line for line in lines if line.startswith("#"))
     try:
-        columns, *rows = csv.reader(line for line in lines if not line.startswith("#"))
-        if tuple(columns) != COLUMNS:
+        there, *rows = csv.reader(line for line in lines if not line.startswith("#"))
+        if tuple(there) != tuple(columns):
             raise ValueError("other columns")
-        rows = [dict(zip(COLUMNS, each, strict=True)) for each in rows]
-        if not all(math.isfinite(float(each[name] or 0)) for each in rows for name in NUMBERS):
+        rows = [dict(zip(columns, each, strict=True)) for each in rows]
+        if not all(math.isfinite(float(each[name] or 0)) for each in rows for name in numbers):
             raise ValueError("a number that is none")
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path} is damaged or no table of a study ({error}): name another one in table") from error
     return Table({each["arm"]: each for each in rows}, head)
 
 
-def write(path: str | os.PathLike, table: Table, order: Iterable[str]) -> None:
+def write(path: str | os.PathLike, table: Table, order: Iterable[str], columns: Sequence[str] = COLUMNS) -> None:
     """Writes a table whole: the rows of the arms in ``order`` that there are, then all others as they came."""
     text = io.StringIO()
     text.writelines(f"{line}\n" for line in table.head)
-    sheet = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    sheet = csv.DictWriter(text, columns, lineterminator="\n")
     sheet.writeheader()
     sheet.writerows(table.rows[arm] for arm in dict.fromkeys([*order, *table.rows]) if arm in table.rows)
     write_whole(pathlib.Path(path).expanduser(), text.getvalue().encode())

@@ -1,0 +1,1 @@
+"""Faulty training programs and their remedies: every technique with the same budget, judged alike."""

@@ -1,0 +1,21 @@
+"""The room's task, which loads Optuna when it runs: that is an extra."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def run(
+    settings: Any,
+    workdir: str,
+    progress: Callable[[str, int, int, str], None] = lambda *_: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """See ``runner.run``."""
+    from archrepair_jax.programs import runner
+
+    return runner.run(settings, workdir, progress, stopping)
+
+
+def show(report: Mapping[str, Any], workdir: str) -> None:
+    """Prints what searches came to."""
+    print(*report["lines"], "", *report["summary"], "", f"The table: {report['table']}", sep="\n")

@@ -1,0 +1,85 @@
+"""The Flax model of a program."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from archrepair_jax.keys import named
+from archrepair_jax.programs.ingredients import ACTIVATIONS, REGULARIZERS, initial
+from archrepair_jax.programs.program import Layer, Program
+
+
+class Model(nn.Module):
+    """The layers of a program.
+
+    Called with inputs [B, …], it gives what goes into the last activation and what comes out, both [B, K]. What every
+    layer with weights gives out is sown in ``intermediates`` under its number.
+    """
+
+    layers: tuple[Layer, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *_"], *, train: bool = False) -> tuple[Float[Array, "B K"], ...]:
+        number = 0
+        for layer in self.layers:
+            match layer.kind:
+                case "flatten":
+                    x = x.reshape(len(x), -1)
+                case "dropout":
+                    x = nn.Dropout(layer.rate, deterministic=not train)(x)
+                case "max_pool":
+                    x = nn.max_pool(x, (layer.window,) * 2, (layer.window,) * 2)
+                case _:
+                    number += 1
+                    for copy in range(layer.layer):
+                        before = weights(layer, f"layer{number}_{copy}")(x)
+                        x = ACTIVATIONS[layer.act](before)
+                    self.sow("intermediates", f"layer{number}", x)
+        return before, x
+
+
+def weights(layer: Layer, name: str) -> nn.Module:
+    if layer.kind == "dense":
+        return nn.Dense(layer.unit, name=name)
+    return nn.Conv(layer.unit, (layer.window,) * 2, padding="SAME" if layer.same else "VALID", name=name)
+
+
+def generator(key: PRNGKeyArray, name: str) -> np.random.Generator:
+    """The host's random numbers of a name."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(named(key, name))))
+
+
+def start(program: Program, shape: tuple[int, ...], key: PRNGKeyArray) -> dict:
+    """The parameters before training, for inputs of a shape. Raises InputError where an initialiser does not fit."""
+    params = {}
+    for name, own in shapes(program.layers, shape).items():
+        number = int(name.removeprefix("layer").partition("_")[0])
+        layer = program.layers[program.weighted[number - 1]]
+        params[name] = {
+            part: initial(starts, own[part].shape, generator(key, f"{name}-{part}"))
+            for part, starts in (("kernel", layer.ki), ("bias", layer.bi))
+        }
+    return params
+
+
+@functools.lru_cache(maxsize=256)
+def shapes(layers: tuple[Layer, ...], shape: tuple[int, ...]) -> dict:
+    """Those of the parameters."""
+    example = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    return jax.eval_shape(Model(layers).init, jax.random.key(0), example)["params"]
+
+
+def penalty(program: Program, params: dict) -> Float[Array, ""]:
+    """What the kernels' regularisers add to the loss."""
+    total = jnp.float32(0)
+    for number, place in enumerate(program.weighted, 1):
+        layer = program.layers[place]
+        of_size, of_square = REGULARIZERS[layer.kr]
+        for copy in range(layer.layer if of_size or of_square else 0):
+            own = params[f"layer{number}_{copy}"]["kernel"]
+            total += of_size * jnp.abs(own).sum() + of_square * (own**2).sum()
+    return total
