@@ -118,7 +118,8 @@ def test_a_functions_parameters_are_tuned_and_come_back(tuned):
 
 def test_the_report_holds_what_load_needs(tuned, tmp_path):
     assert tuned.report(tmp_path / "out").read_text().startswith("# Repair of linear on the arrays given")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"arms", "figures", "report.json", "report.md"}
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"arms", "figures", "report"}
+    assert {path.suffix for path in (tmp_path / "out").glob("report.*")} == {".json", ".md", ".html"}
     loaded = ar.load(tmp_path / "out", model=(linear, weights()))
     images, _ = pair(2)
     assert loaded.arm == "fine_tune_network" and loaded.class_names == ("0", "1")
