@@ -71,6 +71,7 @@ def test_a_search_that_was_killed_comes_to_the_same(name, tmp_path):
     assert told(again) == told(whole)
 
 
+@pytest.mark.slow
 def test_a_trial_whose_worker_died_is_tried_again_and_counted_once(tmp_path):
     whole = searching(tmp_path / "whole", "random", budget=2)
     run(whole)

@@ -109,6 +109,7 @@ def test_a_method_spends_its_budget_to_within_one_batch(repairs, method):
     assert ledger.limit.passes - max(batch, 4 * 9 + 2) < ledger.spent.passes <= ledger.limit.passes
 
 
+@pytest.mark.slow
 def test_what_is_booked_is_what_was_done(repairs):
     batch, train, validation = SETTINGS.tuning.batch_size, 64, 40  # the last two are two views each
     spent = {method: ledger.spent.passes for method, (_, _, _, ledger) in repairs.items()}
