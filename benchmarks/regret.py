@@ -26,7 +26,10 @@ def main() -> None:
         name, place = row["note"].partition(";")[0], row["cell"]
         sets[name, row["seed"]][place.removeprefix(f"{name}_")] = row
     lines, regrets = [("failures", ("before", "best position", "after", "searched", "regret"))], []
+    most = max(map(len, sets.values()))
     for (name, _), rows in sets.items():
+        if len(rows) < most or "searched" not in rows:
+            continue  # the study has not come so far
         searched = rows.pop("searched")
         best = max(rows, key=lambda place: accuracy(rows[place]))
         regrets.append(accuracy(rows[best]) - accuracy(searched))
@@ -34,7 +37,7 @@ def main() -> None:
         figures = (before, accuracy(rows[best]), accuracy(searched), regrets[-1])
         cells = [f"{figure:.1f}" for figure in figures]
         lines.append((name, (cells[0], best, *cells[1:])))
-    print(*aligned(lines), f"mean regret {paired(np.array(regrets))}", sep="\n")
+    print(*aligned(lines), f"{len(regrets)} of {len(sets)} sets; mean regret {paired(np.array(regrets))}", sep="\n")
 
 
 if __name__ == "__main__":
