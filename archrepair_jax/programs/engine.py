@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from archrepair_jax.errors import InputError
@@ -37,9 +38,12 @@ def run(search: Search, stopping: Callable[[], bool] = lambda: False, report: Ca
         started = time.monotonic()
         if (trial := proposed(search)) is None:
             break
-        with trials.alive(search.storage, trial):
-            trials.fill(trial, search.space)
-            refused = 0 if attempt(search, trial, time.monotonic() - started) else refused + 1
+        try:
+            with trials.alive(search.storage, trial):
+                trials.fill(trial, search.space)
+                refused = 0 if attempt(search, trial, time.monotonic() - started) else refused + 1
+        except UpdateFinishedTrialError:
+            continue  # another worker heard nothing of it for too long, and has put it back in the queue
         spent = sum(each.user_attrs["passes"] for each in trials.paid(search.study.get_trials(deepcopy=False)))
         report("programs", min(spent, search.limit), search.limit, f"trial {trial.number}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import event
@@ -84,7 +85,8 @@ def alive(storage: RDBStorage, trial: Trial) -> Iterator[None]:
 
     def beat() -> None:
         while not done.wait(BEAT):
-            storage.record_heartbeat(trial._trial_id)
+            with contextlib.suppress(SQLAlchemyError, StorageInternalError):  # a busy store hears the next one
+                storage.record_heartbeat(trial._trial_id)
 
     storage.record_heartbeat(trial._trial_id)
     thread = threading.Thread(target=beat, daemon=True)
