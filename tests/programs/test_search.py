@@ -17,7 +17,7 @@ from program import ROOT
 from tiny_subject import DATA, FAULTY, searching
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.programs import trials
+from archrepair_jax.programs import engine, trials
 from archrepair_jax.programs.attempt import attempt
 from archrepair_jax.programs.engine import proposed, run
 from archrepair_jax.programs.search import chosen
@@ -137,6 +137,26 @@ def is_whole(search):
     assert not any(each.params for each in found if each.state in (TrialState.RUNNING, TrialState.WAITING))
     tries = [tuple(sorted(each.params.items())) for each in paid(search)]
     assert len(set(tries)) == len(tries)  # random draws are never alike
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_given_up_elsewhere_is_tried_again(tmp_path, monkeypatch):
+    whole = searching(tmp_path / "whole", "random", budget=2)
+    run(whole)
+    search, lost = searching(tmp_path / "lost", "random", budget=2), []
+
+    def given_up(search, trial, thinking):
+        if not lost:
+            lost.append(trial.number)
+            search.study.tell(trial.number, state=TrialState.FAIL)
+            trials.queue_again(search.study, search.study.trials[trial.number])
+        return attempt(search, trial, thinking)
+
+    monkeypatch.setattr(engine, "attempt", given_up)
+    run(search)
+    assert lost == [0] and told(search)[0] == told(whole)[0]  # the fault, tried again
+    assert [each.params for each in paid(search)].count(search.space.origin) == 1
+    assert all(each.state.is_finished() for each in search.study.get_trials(deepcopy=False))
 
 
 @pytest.mark.slow
