@@ -45,6 +45,7 @@ def perform(job: Job, folder: pathlib.Path, stopping: Callable[[], bool]) -> Out
                 failed[error.method] = "diverged", str(error)
     except (InputError, Diverged, OSError) as error:
         return Outcome(job, error=error)
+    jax.clear_caches()  # programs hold memory maps, of which a process may have so many; the disk keeps them
     rows = (row(job, name, report, *failed.get(name, ())) for name in job.arms)
     return Outcome(job, tuple(rows), this_machine())
 
