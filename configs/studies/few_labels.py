@@ -46,9 +46,10 @@ Paired by seed, ``conditional_search`` less the best of the four controls, which
 [-0.5, 2.4]. What the search adds: to a random genotype of its space +4.9 [-3.3, 13.0] and +1.5 [-1.2, 4.1], to all
 candidates at once +1.4 [-0.1, 2.9] and +1.3 [-0.4, 3.0]: ahead of both, and with five seeds not told from either.
 Weights behind the block make the difference on unseen kinds: the search lets them learn in most seeds, and so does
-``conditional_group``, which wins the race of ``auto``. The other controls are judged on the seeds that the table has;
-other numbers of labels, clean images beside and equal multiply-adds are still to come. (``conditional`` and the four
-controls ran with padded small batches on two of the five seeds, taken back since.)
+``conditional_group``, which wins the race of ``auto``. Of the other controls, judged on one to four seeds so far, none
+is ahead of these four by more than a point; other numbers of labels, clean images beside and equal multiply-adds are
+still to come. (``conditional`` and the four controls ran with padded small batches on two of the five seeds, taken back
+since.)
 
 Expected time: one to three minutes an arm and core.
 """
