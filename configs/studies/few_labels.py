@@ -35,19 +35,24 @@ repaired kinds, on unseen ones and on clean images:
     auto                   75.2  73.8  89.4
     conditional            73.8  71.8  90.7
     random_conditional     70.4  71.7  90.5
-    auto_rgn               64.1  70.8  89.8    the best of four controls
+    spectrum_rgn           64.9  70.7  88.9
+    auto_rgn               64.1  70.8  89.8
     fine_tune_network      64.0  70.6  89.6
+    weight_average         63.2  70.3  89.3
     fine_tune_group        62.0  69.8  88.5
     fine_tune_block        59.8  69.9  89.5
+    batch_statistics       58.4  67.8  87.5
+    fine_tune_last         56.1  68.0  89.5
+    inserted_convolution   55.2  67.2  89.4
 
-Paired by seed, ``conditional_search`` less the best of the four controls, whichever that is on each: repaired +11.2
-[8.1, 14.2], unseen +2.3 [1.3, 3.2], clean +0.7 [-1.3, 2.7]; ``auto`` +11.1 [10.1, 12.0], +2.9 [0.7, 5.2] and -0.4
-[-2.8, 1.9], with clean images 2.3 below the original's; ``conditional`` +9.8 [6.6, 12.9], +1.0 [-0.8, 2.7] and +1.0
-[-0.5, 2.4]. What the search adds: to a random genotype of its space +4.9 [-3.3, 13.0] and +1.5 [-1.2, 4.1], to all
+Paired by seed, ``conditional_search`` less the best of these controls, whichever that is on each: repaired +10.3 [7.8,
+12.9], unseen +2.3 [1.3, 3.2], clean +0.7 [-1.3, 2.7]; ``auto`` +10.3 [7.7, 12.8], +2.9 [0.7, 5.2] and -0.4 [-2.8, 1.9],
+with clean images 2.3 below the original's; ``conditional`` +8.9 [5.7, 12.2], +1.0 [-0.8, 2.7] and +1.0 [-0.5, 2.4].
+What the search adds: to a random genotype of its space +4.9 [-3.3, 13.0] and +1.5 [-1.2, 4.1], to all
 candidates at once +1.4 [-0.1, 2.9] and +1.3 [-0.4, 3.0]: ahead of both, and with five seeds not told from either.
 Weights behind the block make the difference on unseen kinds: the search lets them learn in most seeds, and so does
-``conditional_group``, which wins the race of ``auto``. Of the other controls, judged on one to four seeds so far, none
-is ahead of these four by more than a point; other numbers of labels, clean images beside and equal multiply-adds are
+``conditional_group``, which wins the race of ``auto``. Reconstruction and a random
+architecture are judged on one seed so far; other numbers of labels, clean images beside and equal multiply-adds are
 still to come. (``conditional`` and the four controls ran with padded small batches on two of the five seeds, taken back
 since.)
 
