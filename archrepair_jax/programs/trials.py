@@ -51,7 +51,6 @@ def opened(url: str, name: str, owner: Mapping[str, str]) -> tuple[RDBStorage, o
         if there is not None and there.get(key) != value:
             raise InputError(f"storage={url} holds a search of another {key}: {there.get(key)}, this is {value}")
     return storage, study
-    return study
 
 
 def lasting(connection: Any, _record: Any) -> None:
