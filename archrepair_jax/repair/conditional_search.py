@@ -1,11 +1,11 @@
 """The search for a block that looks at its input: where it stands, what it is made of, and what learns beside it.
 
 Blocks of all candidates stand in front of several positions at once and learn in the bilevel loop (DARTS, Liu et al.,
-ICLR 2019), alphas over positions and over candidates apart from the weights. What the validation loss misses most when
-it is taken out is kept (DARTS-PT, Wang et al., ICLR 2021): first a position, then, one after the other, its best
-candidates. The best of these genotypes, each with and without weights that learn beside, are halved on validation
-examples (successive halving, Jamieson and Talwalkar, AISTATS 2016) and the last one is tuned. How these are put
-together is ours.
+ICLR 2019), alphas over positions and over candidates apart from the weights. At each position the candidates that the
+validation loss misses most when they are taken out (DARTS-PT, Wang et al., ICLR 2021) make up its genotypes. The best
+of every position, each with and without weights that learn beside, are halved on validation examples (successive
+halving, Jamieson and Talwalkar, AISTATS 2016) and the last one is tuned. How these are put together is ours; that no
+position is dropped before the halving, too: a mixture of positions does not tell how each would do alone.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from archrepair_jax.repair.method import Method, Plan, prefix_passes, step_passe
 from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.bilevel import Search, SearchData, SearchState
-from archrepair_jax.search.cell import Alphas, mixing_weights
+from archrepair_jax.search.cell import mixing_weights
 from archrepair_jax.search.conditional import Filters, inherited
 from archrepair_jax.search.relaxation import POSITIONS, InFront
 from archrepair_jax.search.selection import validation_judge
@@ -57,15 +57,15 @@ def conditional_search(
     state, _ = loop.run("warmup", search.weight_step, state, data, steps=own.search.warmup_steps)
     first = {"step": 0, "alphas": jax.device_get(state.alphas)}
     state, history = loop.run("search", search.bilevel_step, state, data, steps=own.search.steps)
-    where, genotypes, losses = decide(search, jax.device_get(state), data, problem, own, loop)
+    chosen, losses = decide(search, jax.device_get(state), data, problem, own, loop)
     finalists = [
         Finalist(edit, what, learned(problem.variables, state, relaxation, edit))
-        for edit in (Inserted(where, genotype) for genotype in genotypes)
+        for edit in chosen
         for what in own.beside
     ]
     best, rounds = halve(problem, settings, own, finalists, loop)
-    whole = dict(relaxation.genotypes)[where]
-    silent = inherited(blocks[where], whole, [1.0] * len(whole.operations), best.edit.genotype)
+    whole = dict(relaxation.genotypes)[best.edit.before]
+    silent = inherited(blocks[best.edit.before], whole, [1.0] * len(whole.operations), best.edit.genotype)
     start = inserted_into(problem.variables, best.edit, silent)
     repair = tune_inserted(problem, best.edit, start, settings, own.tuned(best.beside), loop, best.variables)
     trace = {
@@ -95,30 +95,27 @@ def decide(
     problem: Problem,
     own: ConditionalSearchSettings,
     loop: Loop,
-) -> tuple[str, list[Filters], dict[str, list[float]]]:
-    """The position, the genotypes to try there, and the validation losses without each position and candidate."""
+) -> tuple[list[Inserted], dict[str, list[float]]]:
+    """The genotypes to try, of each position the best, and the validation losses there without each candidate."""
     genotypes, judge = search.relaxation.genotypes, validation_judge(search, data, own.search, loop)
-
-    def without(name: str, masks: Alphas) -> list[float]:
-        count = len(masks[name])
-        return [judge(state, masks | {name: masks[name].at[i].set(0)}) for i in range(count)] if count > 1 else [0.0]
-
-    losses = {POSITIONS: without(POSITIONS, data.masks)}
-    place = int(np.argmax(losses[POSITIONS]))
-    where, whole = genotypes[place]
-    masks = data.masks | {POSITIONS: jnp.zeros(len(genotypes)).at[place].set(1)}
-    losses[where] = without(where, masks)
-    order = np.argsort(losses[where])[::-1]  # what is missed most comes first
-    judged = []
-    for count in range(1, len(order) + 1):
-        chosen = jnp.zeros(len(order)).at[order[:count]].set(1)
-        operations = tuple(name for i, name in enumerate(whole.operations) if i in order[:count])
-        genotype = Filters(operations, whole.hidden)
-        if affordable(problem.network, Inserted(where, genotype), own):
-            judged.append((judge(state, masks | {where: chosen}), count, genotype))
-    if not judged:
+    found, losses = [], {}
+    for place, (where, whole) in enumerate(genotypes):
+        alone = data.masks | {POSITIONS: jnp.zeros(len(genotypes)).at[place].set(1)}
+        count = len(whole.operations)
+        without = [alone | {where: alone[where].at[i].set(0)} for i in range(count)] if count > 1 else [alone]
+        losses[where] = [judge(state, masks) for masks in without]
+        order = np.argsort(losses[where])[::-1]  # what is missed most comes first
+        judged = []
+        for most in range(1, count + 1):
+            taken = sorted(order[:most].tolist())
+            edit = Inserted(where, Filters(tuple(whole.operations[i] for i in taken), whole.hidden))
+            if affordable(problem.network, edit, own):
+                masks = alone | {where: jnp.zeros(count).at[jnp.array(taken)].set(1)}
+                judged.append((judge(state, masks), most, edit))
+        found += [edit for _, _, edit in sorted(judged, key=lambda each: each[:2])[: own.finalists]]
+    if not found:
         raise InputError("no genotype adds as little as is asked for: raise added_multiply_adds or added_parameters")
-    return where, [genotype for _, _, genotype in sorted(judged, key=lambda each: each[:2])[: own.finalists]], losses
+    return found, losses
 
 
 def learned(original: Variables, state: SearchState, relaxation: InFront, edit: Inserted) -> Variables:
@@ -141,9 +138,9 @@ def shares(alphas: Mapping[str, Any]) -> dict[str, list[float]]:
 def least_search(plan: Plan) -> int:
     """The same after warm-up, search, decisions and halving."""
     relaxation, own, step = space(plan.network, plan.block, plan.own), plan.own, step_passes(plan)
-    counts = [len(alphas) for alphas in jax.tree.leaves(relaxation.alphas())]
-    judged = own.search.selection_examples * (sum(counts) + max(counts))
-    rounds, tried = 0, own.finalists * len(own.beside)
+    counts = [len(genotype.operations) for _, genotype in relaxation.genotypes]
+    judged = own.search.selection_examples * 2 * sum(counts)
+    rounds, tried = 0, sum(min(own.finalists, count) for count in counts) * len(own.beside)
     while tried > 1:
         rounds, tried = rounds + tried, tried // 2
     searched = step * (own.search.warmup_steps + own.search.steps * (2 if own.search.order == 1 else 4))
@@ -156,7 +153,7 @@ def least_search(plan: Plan) -> int:
 def tell(trace: Mapping[str, Any]) -> list[str]:
     """How the halving went, beside what the block is made of."""
     told = [
-        f"{', '.join(each['filters'])} with {each['beside']} beside: {each['loss']:.3f}"
+        f"{', '.join(each['filters'])} before {each['before']} with {each['beside']} beside: {each['loss']:.3f}"
         for tried in trace["halving"]
         for each in tried
     ]

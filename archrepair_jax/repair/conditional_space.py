@@ -44,12 +44,12 @@ class ConditionalSearchSettings:
     Attributes:
         operations: the candidates, of ``search.conditional.FILTERS``; empty for ``repair.conditional.DEFAULT``.
         hidden: units of the gates' hidden layer; 0 makes them linear in the statistics.
-        positions: the blocks to stand in front of; empty for the first and for the suspect.
+        positions: the blocks to stand in front of; empty for the first, the suspect and the last.
         learning_rate: of the inserted blocks, in place of ``repair.tuning``'s.
         beside: what may learn with the block, see ``ConditionalSettings.beside``.
         beside_rate: the learning rate of that.
         search: how to search; ``selection`` and ``projection_steps`` are of no concern here.
-        finalists: how many genotypes are tried, each with all that may learn beside.
+        finalists: how many genotypes of each position are tried, each with all that may learn beside.
         halving_steps: steps of each that is still tried, in every round.
         added_multiply_adds, added_parameters: what a genotype may add at most, as shares of the network's.
     """
@@ -61,7 +61,7 @@ class ConditionalSearchSettings:
     beside: tuple[str, ...] = ("nothing", "group")
     beside_rate: float = 1e-3
     search: SearchSettings = SearchSettings(warmup_steps=10, steps=20, selection_examples=256)
-    finalists: int = 2
+    finalists: int = 1
     halving_steps: int = 8
     added_multiply_adds: float = 0.1
     added_parameters: float = 0.1
@@ -83,7 +83,7 @@ class ConditionalSearchSettings:
 
 def space(network: Network, block: str, own: ConditionalSearchSettings) -> InFront:
     """What is searched: all candidates in front of each position. ``block`` is the suspect."""
-    asked = own.positions or (position(network, ""), position(network, block))
+    asked = own.positions or (position(network, name) for name in ("", block, network.names[-1]))
     positions = sorted(dict.fromkeys(asked), key=network.index)
     return InFront(network, tuple((name, own.tuned("nothing").genotype(rank(network, name))) for name in positions))
 

@@ -29,7 +29,12 @@ class Finalist:
     @property
     def told(self) -> dict[str, Any]:
         """JSON for the report."""
-        return {"filters": list(self.edit.genotype.operations), "beside": self.beside, "loss": self.loss}
+        return {
+            "before": self.edit.before,
+            "filters": list(self.edit.genotype.operations),
+            "beside": self.beside,
+            "loss": self.loss,
+        }
 
 
 def halve(
@@ -78,8 +83,8 @@ def validation_loss(
 FINALIST = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["filters", "beside", "loss"],
-    "properties": {"filters": TRACE["filters"], "beside": TRACE["beside"], "loss": {"type": "number"}},
+    "required": ["before", "filters", "beside", "loss"],
+    "properties": {**{name: TRACE[name] for name in ("before", "filters", "beside")}, "loss": {"type": "number"}},
 }
 HALVING = {
     "type": "array",
