@@ -145,9 +145,10 @@ def least_search(plan: Plan) -> int:
         rounds, tried = rounds + tried, tried // 2
     searched = step * (own.search.warmup_steps + own.search.steps * (2 if own.search.order == 1 else 4))
     halved = rounds * (step * own.halving_steps + FORWARD * own.search.selection_examples)
-    places = [where for where, _ in relaxation.genotypes]
-    prefixes = [prefix_passes(dataclasses.replace(plan, block=where), "train", "validation") for where in places]
-    return sum(prefixes) + searched + FORWARD * judged + halved + least_random(plan)
+    plans = [dataclasses.replace(plan, block=where) for where, _ in relaxation.genotypes]
+    prefixes = prefix_passes(plans[0], "validation") + sum(prefix_passes(each, "train") for each in plans)
+    tuned = least_random(plan) - max(prefix_passes(each, "train") for each in plans)
+    return prefixes + searched + FORWARD * judged + halved + tuned
 
 
 def tell(trace: Mapping[str, Any]) -> list[str]:

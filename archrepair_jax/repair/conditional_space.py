@@ -60,9 +60,9 @@ class ConditionalSearchSettings:
     learning_rate: float = 1e-2
     beside: tuple[str, ...] = ("nothing", "group")
     beside_rate: float = 1e-3
-    search: SearchSettings = SearchSettings(warmup_steps=10, steps=20, selection_examples=256)
+    search: SearchSettings = SearchSettings(warmup_steps=10, steps=20, selection_examples=128)
     finalists: int = 1
-    halving_steps: int = 8
+    halving_steps: int = 6
     added_multiply_adds: float = 0.1
     added_parameters: float = 0.1
 

@@ -129,12 +129,13 @@ def prefix_map(network: Network, index: int, devices: Devices):
 def pool(problem: Problem, part: str, block: str, loop: Loop) -> Pool:
     """The ``train`` or ``validation`` examples as a block's inputs; those of a first block are the images themselves.
 
-    What the blocks before it make of them is computed once a problem, and every method pays for it.
+    What the blocks before it make of them is computed once a problem, and every method pays for it, once.
     """
     examples, index = getattr(problem, part), problem.network.index(block)
     prefix = prefix_map(problem.network, index, loop.devices)
     if index:
-        loop.ledger.charge("the blocks before", prefix.price(problem.variables, examples.images))
+        price = prefix.price(problem.variables, examples.images)
+        loop.ledger.charge_once("the blocks before", (part, block), price)
     if (part, block) not in problem.pools:
         inputs = prefix(problem.variables, examples.images) if index else examples.images
         problem.pools[part, block] = make_pool(inputs, examples.labels, examples.logits, problem.key)

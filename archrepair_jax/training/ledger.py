@@ -9,7 +9,7 @@ backward, so that blocks whose inputs are computed once are paid once, and froze
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -61,6 +61,7 @@ class Ledger:
     def __init__(self, sample_gradients: int = 0, multiply_adds: int = 0):
         self.limit = Cost(GRADIENT * sample_gradients, multiply_adds)
         self.spent = self.reserve = Cost()
+        self.kept: set[Hashable] = set()
 
     def affords(self, price: Cost) -> int | None:
         """How many times ``price`` can still be paid; None where nothing limits it."""
@@ -82,6 +83,12 @@ class Ledger:
                 f"{taken.sample_gradients:,} and {taken.multiply_adds:,} spent or set aside"
             )
         self.spent += cost
+
+    def charge_once(self, name: str, what: Hashable, cost: Cost) -> None:
+        """As ``charge``, unless ``what`` was paid before: its result is kept."""
+        if what not in self.kept:
+            self.charge(name, cost)
+            self.kept.add(what)
 
     @contextlib.contextmanager
     def set_aside(self, cost: Cost) -> Iterator[None]:
