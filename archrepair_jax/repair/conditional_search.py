@@ -3,9 +3,9 @@
 Blocks of all candidates stand in front of several positions at once and learn in the bilevel loop (DARTS, Liu et al.,
 ICLR 2019), alphas over positions and over candidates apart from the weights. At each position the candidates that the
 validation loss misses most when they are taken out (DARTS-PT, Wang et al., ICLR 2021) make up its genotypes. The best
-of every position, each with and without weights that learn beside, are halved on validation examples (successive
-halving, Jamieson and Talwalkar, AISTATS 2016) and the last one is tuned. How these are put together is ours; that no
-position is dropped before the halving, too: a mixture of positions does not tell how each would do alone.
+of every position are halved on validation examples (successive halving, Jamieson and Talwalkar, AISTATS 2016), then
+the last one with each choice of weights that learn beside, and what is left is tuned. How these are put together is
+ours; that no position is dropped before the halving, too: a mixture does not tell how each would do alone.
 """
 
 import dataclasses
@@ -58,12 +58,11 @@ def conditional_search(
     first = {"step": 0, "alphas": jax.device_get(state.alphas)}
     state, history = loop.run("search", search.bilevel_step, state, data, steps=own.search.steps)
     chosen, losses = decide(search, jax.device_get(state), data, problem, own, loop)
-    finalists = [
-        Finalist(edit, what, learned(problem.variables, state, relaxation, edit))
-        for edit in chosen
-        for what in own.beside
-    ]
-    best, rounds = halve(problem, settings, own, finalists, loop)
+    alone, *_ = own.beside
+    finalists = [Finalist(edit, alone, learned(problem.variables, state, relaxation, edit)) for edit in chosen]
+    best, rounds = halve(problem, settings, own, finalists, "halving", loop)
+    mates = [dataclasses.replace(best, beside=what) for what in own.beside]
+    best, more = halve(problem, settings, own, mates, "beside", loop)
     whole = dict(relaxation.genotypes)[best.edit.before]
     silent = inherited(blocks[best.edit.before], whole, [1.0] * len(whole.operations), best.edit.genotype)
     start = inserted_into(problem.variables, best.edit, silent)
@@ -72,7 +71,7 @@ def conditional_search(
         "alphas": [{"step": entry["step"], "edges": shares(entry["alphas"])} for entry in [first, *history]],
         "operations": relaxation.candidates,
         "selection": losses,
-        "halving": rounds,
+        "halving": rounds + more,
     }
     return dataclasses.replace(repair, trace=repair.trace | trace)
 
@@ -140,11 +139,13 @@ def least_search(plan: Plan) -> int:
     relaxation, own, step = space(plan.network, plan.block, plan.own), plan.own, step_passes(plan)
     counts = [len(genotype.operations) for _, genotype in relaxation.genotypes]
     judged = own.search.selection_examples * 2 * sum(counts)
-    rounds, tried = 0, sum(min(own.finalists, count) for count in counts) * len(own.beside)
-    while tried > 1:
-        rounds, tried = rounds + tried, tried // 2
     searched = step * (own.search.warmup_steps + own.search.steps * (2 if own.search.order == 1 else 4))
-    halved = rounds * (step * own.halving_steps + FORWARD * own.search.selection_examples)
+    halved = 0
+    for tried in (sum(min(own.finalists, count) for count in counts), len(own.beside)):
+        steps = own.halving_steps
+        while tried > 1:
+            halved += tried * (step * steps + FORWARD * own.halving_examples)
+            tried, steps = (tried + 1) // 2, 2 * steps
     plans = [dataclasses.replace(plan, block=where) for where, _ in relaxation.genotypes]
     prefixes = prefix_passes(plans[0], "validation") + sum(prefix_passes(each, "train") for each in plans)
     tuned = least_random(plan) - max(prefix_passes(each, "train") for each in plans)

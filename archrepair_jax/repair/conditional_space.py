@@ -46,11 +46,12 @@ class ConditionalSearchSettings:
         hidden: units of the gates' hidden layer; 0 makes them linear in the statistics.
         positions: the blocks to stand in front of; empty for the first, the suspect and the last.
         learning_rate: of the inserted blocks, in place of ``repair.tuning``'s.
-        beside: what may learn with the block, see ``ConditionalSettings.beside``.
+        beside: what may learn with the block, see ``ConditionalSettings.beside``; positions are compared at the first.
         beside_rate: the learning rate of that.
         search: how to search; ``selection`` and ``projection_steps`` are of no concern here.
-        finalists: how many genotypes of each position are tried, each with all that may learn beside.
-        halving_steps: steps of each that is still tried, in every round.
+        finalists: how many genotypes of each position are tried.
+        halving_steps: of each in the first round; twice as many in the next one, and so on.
+        halving_examples: validation examples at most that they are judged on, as many of each view.
         added_multiply_adds, added_parameters: what a genotype may add at most, as shares of the network's.
     """
 
@@ -63,12 +64,14 @@ class ConditionalSearchSettings:
     search: SearchSettings = SearchSettings(warmup_steps=10, steps=20, selection_examples=128)
     finalists: int = 1
     halving_steps: int = 6
+    halving_examples: int = 256
     added_multiply_adds: float = 0.1
     added_parameters: float = 0.1
 
     def __post_init__(self):
         within("finalists", self.finalists, 1)
         within("halving_steps", self.halving_steps, 1)
+        within("halving_examples", self.halving_examples, 1)
         within("added_multiply_adds", self.added_multiply_adds, 0)
         within("added_parameters", self.added_parameters, 0)
         one_of("beside", self.beside, BESIDE)

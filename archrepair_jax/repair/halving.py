@@ -1,10 +1,17 @@
-"""Successive halving (Jamieson and Talwalkar, AISTATS 2016) of genotypes in front of a block, on validation images."""
+"""Successive halving (Jamieson and Talwalkar, AISTATS 2016) of genotypes in front of a block, on validation images.
+
+A position behind the first has to be better than it by a standard error (the rule of Breiman et al., CART, 1984, for
+the simplest model within the noise; that the first position is the simplest answer is ours): few validation images
+tell little, and a block on the image is the cheapest repair and the easiest to understand.
+"""
 
 import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair.conditional import TRACE, descent
@@ -12,19 +19,19 @@ from archrepair_jax.repair.conditional_space import ConditionalSearchSettings
 from archrepair_jax.repair.edits import Inserted
 from archrepair_jax.repair.problem import Problem, prefix_map
 from archrepair_jax.repair.settings import RepairSettings
-from archrepair_jax.training.batches import Batch, repair_loss
+from archrepair_jax.training.batches import Batch, repair_losses
 from archrepair_jax.training.descent import make_optimizer, merge, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A genotype somewhere, with what learns beside, and what the halving has made of it."""
+    """A genotype somewhere, with what learns beside, what the halving has made of it, and each image's mean loss."""
 
     edit: Inserted
     beside: str
     variables: Variables
-    loss: float = 0.0
+    losses: Float[np.ndarray, "I"] = dataclasses.field(default_factory=lambda: np.zeros(1))
 
     @property
     def told(self) -> dict[str, Any]:
@@ -33,7 +40,7 @@ class Finalist:
             "before": self.edit.before,
             "filters": list(self.edit.genotype.operations),
             "beside": self.beside,
-            "loss": self.loss,
+            "loss": float(self.losses.mean()),
         }
 
 
@@ -42,42 +49,61 @@ def halve(
     settings: RepairSettings,
     own: ConditionalSearchSettings,
     finalists: list[Finalist],
+    name: str,
     loop: Loop,
 ) -> tuple[Finalist, list[list[dict[str, Any]]]]:
-    """Tunes all of them a little, keeps the better half, and so on; the last one, and how each round went."""
+    """Tunes all of them a little, keeps the better half, tunes those twice as long, and so on.
+
+    Returns:
+        The last one, and how each round went.
+    """
     rounds = []
     while len(finalists) > 1:
-        tried = []
+        steps, tried = own.halving_steps * 2 ** len(rounds), []
         for number, each in enumerate(finalists):
             network, rates, examples, tuning = descent(problem, each.edit, settings, own.tuned(each.beside), loop)
-            optimizer = make_optimizer(tuning, own.halving_steps, rates)
+            optimizer = make_optimizer(tuning, steps, rates)
             step, begin = tuning_step(network, rates, optimizer, tuning, train=False), each.variables
             state, data = start_state(begin, rates, optimizer), (begin, examples)
-            state, _ = loop.run(f"halving{len(rounds)}-{number}", step, state, data, steps=own.halving_steps)
+            state, _ = loop.run(f"{name}{len(rounds)}-{number}", step, state, data, steps=steps)
             variables = merge(begin, jax.device_get(state))
-            loss = validation_loss(problem, network, variables, settings, own, loop)
-            tried.append(Finalist(each.edit, each.beside, variables, loss))
+            losses = validation_losses(problem, network, variables, settings, own, loop)
+            tried.append(Finalist(each.edit, each.beside, variables, losses))
         rounds.append([each.told for each in tried])
-        finalists = sorted(tried, key=lambda each: each.loss)[: len(tried) // 2]
+        finalists = ranked(tried)[: (len(tried) + 1) // 2]
     return finalists[0], rounds
 
 
-def validation_loss(
+def ranked(finalists: list[Finalist]) -> list[Finalist]:
+    """The best first; one behind the first position is charged the standard error of its lead on the best in front."""
+    first = finalists[0].edit.before
+    simplest = min((each for each in finalists if each.edit.before == first), key=lambda each: each.losses.mean())
+
+    def score(each: Finalist) -> float:
+        lead = each.losses - simplest.losses
+        noise = 0 if each.edit.before == first or len(lead) < 2 else lead.std(ddof=1) / len(lead) ** 0.5
+        return float(each.losses.mean() + noise)
+
+    return sorted(finalists, key=score)
+
+
+def validation_losses(
     problem: Problem,
     network: Network,
     variables: Variables,
     settings: RepairSettings,
     own: ConditionalSearchSettings,
     loop: Loop,
-) -> float:
-    """The repair loss over validation examples, as many of each view."""
+) -> Float[np.ndarray, "I"]:
+    """The repair loss of validation images, each one's mean over its views."""
     examples = problem.validation
-    rows = examples.some_of_each_view(own.search.selection_examples)
+    rows = examples.some_of_each_view(own.halving_examples)
     whole = prefix_map(network, len(network.blocks), loop.devices)
     logits = jnp.asarray(loop.map("halving", whole, variables, examples.images[rows]))
     right = jnp.asarray(examples.right[rows], jnp.float32)
     batch = Batch(logits, jnp.asarray(examples.labels[rows]), jnp.asarray(examples.logits[rows]), right)
-    return float(repair_loss(logits, batch, settings.tuning.preserve))
+    losses = np.asarray(repair_losses(logits, batch, settings.tuning.preserve))
+    return losses.reshape(len(examples.views), -1).mean(0)
 
 
 FINALIST = {

@@ -104,6 +104,11 @@ def draw_batch(
 
 
 def repair_loss(logits: Float[Array, "b K"], batch: Batch, preserve: float) -> Float[Array, ""]:
+    """The mean of ``repair_losses``."""
+    return repair_losses(logits, batch, preserve).mean()
+
+
+def repair_losses(logits: Float[Array, "b K"], batch: Batch, preserve: float) -> Float[Array, "b"]:
     """Cross-entropy, plus ``preserve`` times KL(original ‖ network) where the original is right (our choice).
 
     The second term protects what works already: it asks for the original's whole answer, not just for its label.
@@ -111,4 +116,4 @@ def repair_loss(logits: Float[Array, "b K"], batch: Batch, preserve: float) -> F
     entropy = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     log_probabilities = jax.nn.log_softmax(logits)
     kept = optax.losses.kl_divergence_with_log_targets(log_probabilities, jax.nn.log_softmax(batch.reference))
-    return (entropy + preserve * batch.passing * kept).mean()
+    return entropy + preserve * batch.passing * kept
