@@ -3,9 +3,9 @@
 Blocks of all candidates stand in front of several positions at once and learn in the bilevel loop (DARTS, Liu et al.,
 ICLR 2019), alphas over positions and over candidates apart from the weights. At each position the candidates that the
 validation loss misses most when they are taken out (DARTS-PT, Wang et al., ICLR 2021) make up its genotypes. The best
-of every position are halved on validation examples (successive halving, Jamieson and Talwalkar, AISTATS 2016), then
+of every position, as new, are halved on validation examples (successive halving, Jamieson and Talwalkar, AISTATS 2016), then
 the last one with each choice of weights that learn beside, and what is left is tuned. How these are put together is
-ours; that no position is dropped before the halving, too: a mixture does not tell how each would do alone.
+ours; that positions are compared anew, too: what has learned beside others does not tell how it would do alone.
 """
 
 import dataclasses
@@ -34,7 +34,6 @@ from archrepair_jax.repair.method import Method, Plan, prefix_passes, step_passe
 from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.bilevel import Search, SearchData, SearchState
-from archrepair_jax.search.cell import mixing_weights
 from archrepair_jax.search.conditional import Filters, inherited
 from archrepair_jax.search.relaxation import POSITIONS, InFront
 from archrepair_jax.search.selection import validation_judge
@@ -59,13 +58,11 @@ def conditional_search(
     state, history = loop.run("search", search.bilevel_step, state, data, steps=own.search.steps)
     chosen, losses = decide(search, jax.device_get(state), data, problem, own, loop)
     alone, *_ = own.beside
-    finalists = [Finalist(edit, alone, learned(problem.variables, state, relaxation, edit)) for edit in chosen]
+    finalists = [Finalist(edit, alone, silent(problem.variables, edit, blocks, relaxation)) for edit in chosen]
     best, rounds = halve(problem, settings, own, finalists, "halving", loop)
+    start = silent(problem.variables, best.edit, blocks, relaxation)
     mates = [dataclasses.replace(best, beside=what) for what in own.beside]
     best, more = halve(problem, settings, own, mates, "beside", loop)
-    whole = dict(relaxation.genotypes)[best.edit.before]
-    silent = inherited(blocks[best.edit.before], whole, [1.0] * len(whole.operations), best.edit.genotype)
-    start = inserted_into(problem.variables, best.edit, silent)
     repair = tune_inserted(problem, best.edit, start, settings, own.tuned(best.beside), loop, best.variables)
     trace = {
         "alphas": [{"step": entry["step"], "edges": shares(entry["alphas"])} for entry in [first, *history]],
@@ -117,15 +114,10 @@ def decide(
     return found, losses
 
 
-def learned(original: Variables, state: SearchState, relaxation: InFront, edit: Inserted) -> Variables:
-    """The edited network's variables, with what the search has learned for the genotype's candidates."""
-    mixture = relaxation.weights(mixing_weights(state.alphas, jax.tree.map(jnp.ones_like, state.alphas)))
-    own = {"params": state.weights[edit.before], "batch_stats": state.statistics[edit.before]}
+def silent(original: Variables, edit: Inserted, blocks: Mapping[str, Variables], relaxation: InFront) -> Variables:
+    """The edited network's variables at which it computes what the original does."""
     whole = dict(relaxation.genotypes)[edit.before]
-    return inserted_into(original, edit, inherited(own, whole, mixture[edit.before].tolist(), edit.genotype))
-
-
-def inserted_into(original: Variables, edit: Inserted, own: Variables) -> Variables:
+    own = inherited(blocks[edit.before], whole, [1.0] * len(whole.operations), edit.genotype)
     return {kind: entries | {edit.name: jax.device_get(own[kind])} for kind, entries in original.items()}
 
 

@@ -61,9 +61,9 @@ class ConditionalSearchSettings:
     learning_rate: float = 1e-2
     beside: tuple[str, ...] = ("nothing", "group")
     beside_rate: float = 1e-3
-    search: SearchSettings = SearchSettings(warmup_steps=10, steps=20, selection_examples=128)
+    search: SearchSettings = SearchSettings(warmup_steps=5, steps=10, selection_examples=128)
     finalists: int = 1
-    halving_steps: int = 6
+    halving_steps: int = 8
     halving_examples: int = 256
     added_multiply_adds: float = 0.1
     added_parameters: float = 0.1
