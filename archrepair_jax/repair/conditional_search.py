@@ -3,9 +3,10 @@
 Blocks of all candidates stand in front of several positions at once and learn in the bilevel loop (DARTS, Liu et al.,
 ICLR 2019), alphas over positions and over candidates apart from the weights. At each position the candidates that the
 validation loss misses most when they are taken out (DARTS-PT, Wang et al., ICLR 2021) make up its genotypes. The best
-of every position, as new, are halved on validation examples (successive halving, Jamieson and Talwalkar, AISTATS 2016), then
-the last one with each choice of weights that learn beside, and what is left is tuned. How these are put together is
-ours; that positions are compared anew, too: what has learned beside others does not tell how it would do alone.
+of every position are halved on validation examples (successive halving, Jamieson and Talwalkar, AISTATS 2016), then the
+last one with each choice of weights that learn beside, and the rest of the budget tunes what is left. How these are put
+together is ours; so is that genotypes are halved with new weights: those that have learned beside other positions' do
+not tell how they would do alone.
 """
 
 import dataclasses

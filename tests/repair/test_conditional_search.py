@@ -15,6 +15,7 @@ from archrepair_jax.models.network import block_variables
 from archrepair_jax.repair.conditional_search import SEARCH
 from archrepair_jax.repair.conditional_space import RANDOM, ConditionalSearchSettings, affordable
 from archrepair_jax.repair.edits import Inserted, apply
+from archrepair_jax.repair.halving import Finalist, ranked
 from archrepair_jax.repair.method import Plan
 from archrepair_jax.repair.problem import logits
 from archrepair_jax.repair.settings import RepairSettings
@@ -57,7 +58,8 @@ def test_it_finds_a_block_and_spends_its_budget(images, found):
     (edit,) = repair.edits
     assert edit.before in OWN.positions and set(edit.genotype.operations) <= set(OWN.operations)
     assert list(done)[:2] == ["warmup", "search"] and list(done)[-1] == "tuning"
-    assert [name for name in done if name.startswith("halving")] == ["halving0-0", "halving0-1"]
+    rounds = [name for name in done if name.startswith(("halving", "beside"))]
+    assert rounds == ["halving0-0", "halving0-1", "beside0-0", "beside0-1"]
     batch = 3 * SETTINGS.tuning.batch_size
     assert loop.ledger.limit.passes - batch < loop.ledger.spent.passes <= loop.ledger.limit.passes
 
@@ -75,12 +77,26 @@ def test_what_it_tells(images, found):
     trace = json.loads(json.dumps(found[0].trace))
     jsonschema.validate(trace, {"properties": SEARCH.trace, "additionalProperties": False})
     assert trace["operations"]["positions"] == ["input", "block1"]
-    chosen = trace["before"]
-    assert trace["selection"]["positions"].index(max(trace["selection"]["positions"])) == OWN.positions.index(chosen)
-    assert [len(tried) for tried in trace["halving"]] == [2]
-    better = min(trace["halving"][0], key=lambda each: each["loss"])
+    assert {name: len(losses) for name, losses in trace["selection"].items()} == {"input": 2, "block1": 2}
+    places, mates = trace["halving"]
+    assert [each["before"] for each in places] == ["input", "block1"]
+    assert {each["before"] for each in mates} == {trace["before"]}
+    better = min(mates, key=lambda each: each["loss"])
     assert (trace["filters"], trace["beside"]) == (better["filters"], better["beside"])
     assert any("validation loss in the halving" in line for line in SEARCH.story(trace))
+
+
+def finalist(before, losses, beside="nothing"):
+    return Finalist(Inserted(before, Filters(("contrast",))), beside, {}, np.array(losses))
+
+
+def test_a_later_position_has_to_be_better_by_more_than_chance():
+    first, noisy = finalist("stem", [1.0, 1.0, 1.0, 1.0]), finalist("head", [0.0, 2.0, 0.0, 1.8])
+    clear = finalist("head", [0.8, 0.9, 0.7, 0.8])
+    assert ranked([first, noisy])[0] is first and noisy.losses.mean() < first.losses.mean()
+    assert ranked([first, clear])[0] is clear
+    assert ranked([finalist("head", [1.0, 0.0]), finalist("head", [0.9, 0.0], "group")])[0].beside == "group"
+    assert ranked([finalist("stem", [1.0]), finalist("head", [0.9])])[0].edit.before == "head"  # one tells no noise
 
 
 @pytest.mark.slow

@@ -39,6 +39,17 @@ def test_a_ledger_never_spends_more_than_it_has(sample_gradients, multiply_adds,
     assert not multiply_adds or ledger.spent.multiply_adds <= multiply_adds
 
 
+def test_what_is_kept_is_paid_once():
+    ledger = Ledger(100)
+    for what in ("train", "train", "validation", "train"):
+        ledger.charge_once("the blocks before", what, Cost(30, 7))
+    assert ledger.spent == Cost(60, 14)
+    with pytest.raises(Overspent, match="the blocks before"):
+        ledger.charge_once("the blocks before", "guard", Cost(301))
+    with pytest.raises(Overspent):  # what could not be paid is not kept
+        ledger.charge_once("the blocks before", "guard", Cost(301))
+
+
 def test_how_often_a_price_can_be_paid():
     price = Cost(30, 1000)
     assert Ledger(100, 20_000).affords(price) == 10
