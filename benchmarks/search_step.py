@@ -30,7 +30,7 @@ from archrepair_jax.search.conditional import Filters
 from archrepair_jax.search.relaxation import InFront, InPlace, Relaxation
 from archrepair_jax.study.provenance import head, this_machine
 from archrepair_jax.training.batches import Pool, make_pool
-from archrepair_jax.training.descent import Rates, TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.descent import Rates, TuningSettings, start_state, tuning_step
 from archrepair_jax.training.parallel import Devices, choose_devices, parallel_steps, replicate
 
 
@@ -47,9 +47,8 @@ def measure(block: str, batch: int, repeats: int) -> dict[str, float]:
     tuning, everything = TuningSettings(batch_size=batch), dict.fromkeys(network.names, 1.0)
 
     def descent(network: Network, variables: Variables, rates: Rates, pool: Pool, train: bool = False) -> tuple:
-        optimizer = make_optimizer(tuning, 1000, rates)
-        step = tuning_step(network, rates, optimizer, tuning, train=train)
-        return step, start_state(variables, rates, optimizer), (variables, pool)
+        step = tuning_step(network, rates, tuning, train=train)
+        return step, start_state(variables, rates, tuning, 1000), (variables, pool)
 
     cases = {
         "plain training step": descent(network, variables, everything, pools[0], train=True),

@@ -31,7 +31,7 @@ from archrepair_jax.search.bilevel import SearchSettings
 from archrepair_jax.search.cell import random_genotype
 from archrepair_jax.search.selection import validation_judge
 from archrepair_jax.training.batches import plain_pool
-from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.descent import TuningSettings, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices
 from archrepair_jax.training.swarm import SwarmSettings
@@ -126,9 +126,8 @@ def bound_cells():
 
 def descend():
     rates = dict.fromkeys(IMAGES.names, 1.0)
-    optimizer = make_optimizer(TUNING, 1, rates)
-    step = tuning_step(IMAGES, rates, optimizer, TUNING, train=True)
-    state = start_state(IMAGES_VARIABLES, rates, optimizer)
+    step = tuning_step(IMAGES, rates, TUNING, train=True)
+    state = start_state(IMAGES_VARIABLES, rates, TUNING, 1)
     LOOP.run("tuning", step, state, (IMAGES_VARIABLES, plain_pool(*FAILING, IMAGES.num_classes, KEY)), steps=1)
 
 

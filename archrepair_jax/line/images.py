@@ -37,7 +37,7 @@ from archrepair_jax.repair.problem import Examples, Problem, Repair, logits
 from archrepair_jax.repair.verdict import Verdict
 from archrepair_jax.reporting import report as reports
 from archrepair_jax.training.batches import plain_pool
-from archrepair_jax.training.descent import make_optimizer, merge, start_state, tuning_step
+from archrepair_jax.training.descent import merge, start_state, tuning_step
 from archrepair_jax.training.ledger import Ledger
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import choose_devices
@@ -193,11 +193,10 @@ class Images:
     def train(self) -> dict[str, Any]:
         training, network, images = self.settings.training, self.network, self.dataset.for_training
         rates, key = dict.fromkeys(network.names, 1.0), self.key("model")
-        optimizer = make_optimizer(training.descent, training.steps, rates)
-        step = tuning_step(network, rates, optimizer, training.descent, train=True)
+        step = tuning_step(network, rates, training.descent, train=True)
         variables = network.init(key)
         data = variables, plain_pool(images.images, images.labels, network.num_classes, key)
-        start = start_state(variables, rates, optimizer)
+        start = start_state(variables, rates, training.descent, training.steps)
         state, _ = self.line.loop.run("training", step, start, data, steps=training.steps)
         self.line.work.keep("model", merge(variables, jax.device_get(state)))
         return {"steps": training.steps}

@@ -13,7 +13,7 @@ from archrepair_jax.repair.method import Method, Plan, check_batches, prefix_pas
 from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.batches import Pool
-from archrepair_jax.training.descent import Rates, TuningSettings, make_optimizer, merge, start_state, tuning_step
+from archrepair_jax.training.descent import Rates, TuningSettings, merge, start_state, tuning_step
 from archrepair_jax.training.loop import Loop, steps_left
 
 
@@ -125,14 +125,9 @@ def descend(
     ``examples`` hold the inputs of the first of these blocks. Raises InputError if nothing is left for a step.
     """
 
-    def begin(steps: int):
-        optimizer = make_optimizer(tuning, steps, rates)
-        step = tuning_step(network, rates, optimizer, tuning, train=train)
-        return step, start_state(variables, rates, optimizer)
-
-    data = variables, examples
-    steps = steps_left(loop, *begin(1), data)
-    state, _ = loop.run("tuning", *begin(steps), data, steps=steps)
+    step, data = tuning_step(network, rates, tuning, train=train), (variables, examples)
+    steps = steps_left(loop, step, start_state(variables, rates, tuning, 1), data)
+    state, _ = loop.run("tuning", step, start_state(variables, rates, tuning, steps), data, steps=steps)
     return merge(variables, jax.device_get(state))
 
 

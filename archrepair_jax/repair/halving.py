@@ -20,7 +20,7 @@ from archrepair_jax.repair.edits import Inserted
 from archrepair_jax.repair.problem import Problem, prefix_map
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.batches import Batch, repair_losses
-from archrepair_jax.training.descent import make_optimizer, merge, start_state, tuning_step
+from archrepair_jax.training.descent import merge, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 
 
@@ -62,9 +62,8 @@ def halve(
         steps, tried = own.halving_steps * 2 ** len(rounds), []
         for number, each in enumerate(finalists):
             network, rates, examples, tuning = descent(problem, each.edit, settings, own.tuned(each.beside), loop)
-            optimizer = make_optimizer(tuning, steps, rates)
-            step, begin = tuning_step(network, rates, optimizer, tuning, train=False), each.variables
-            state, data = start_state(begin, rates, optimizer), (begin, examples)
+            step, begin = tuning_step(network, rates, tuning, train=False), each.variables
+            state, data = start_state(begin, rates, tuning, steps), (begin, examples)
             state, _ = loop.run(f"{name}{len(rounds)}-{number}", step, state, data, steps=steps)
             variables = merge(begin, jax.device_get(state))
             losses = validation_losses(problem, network, variables, settings, own, loop)

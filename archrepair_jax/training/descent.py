@@ -1,9 +1,11 @@
 """Gradient descent on some blocks of a network, each at a rate of its own: on one, on all, or on any in between."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
@@ -16,12 +18,10 @@ from archrepair_jax.training.batches import Pool, draw_batch, repair_loss
 from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.parallel import mean
 
-OPTIMIZERS = {
+OPTIMIZERS = {  # but for the learning rate
     # eps_root: second-order search differentiates the step, and sqrt(v) has no derivative where a gradient is zero
-    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay, eps_root=1e-16),
-    "sgd": lambda rate, decay: optax.chain(
-        optax.add_decayed_weights(decay), optax.sgd(rate, momentum=0.9, nesterov=True)
-    ),
+    "adam": lambda decay: optax.chain(optax.scale_by_adam(eps_root=1e-16), optax.add_decayed_weights(decay)),
+    "sgd": lambda decay: optax.chain(optax.add_decayed_weights(decay), optax.trace(0.9, nesterov=True)),
 }
 
 
@@ -55,6 +55,13 @@ class TuningSettings:
             within(name, getattr(self, name), 0)
 
 
+class Falling(struct.PyTreeNode):
+    """How far a learning rate has fallen: updates so far, of so many."""
+
+    count: Int[Array, ""]
+    steps: Int[Array, ""]
+
+
 class TuningState(struct.PyTreeNode):
     """What a step changes: the trained blocks' parameters and statistics, and the optimizer's state."""
 
@@ -67,6 +74,19 @@ class TuningState(struct.PyTreeNode):
 Rates = Mapping[str, float]  # which blocks learn, and by how much the learning rate is multiplied for each
 
 
+def falling(rate: float, steps: int) -> optax.GradientTransformation:
+    """Descent at a rate that falls to zero along a cosine over ``steps``, as ``optax.cosine_decay_schedule`` has it.
+
+    How many steps stands in the state and not in the program, so that one compiled step serves descents of any length.
+    """
+
+    def update(updates, state, params=None):
+        share = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(state.count, state.steps) / state.steps))
+        return jax.tree.map(lambda leaf: -(rate * share) * leaf, updates), state.replace(count=state.count + 1)
+
+    return optax.GradientTransformation(lambda params: Falling(jnp.int32(0), jnp.int32(steps)), update)
+
+
 def make_optimizer(settings: TuningSettings, steps: int, rates: Rates | None = None) -> optax.GradientTransformation:
     """The optimizer with a cosine to zero over ``steps``, gradients clipped to norm 5 as in DARTS.
 
@@ -74,8 +94,8 @@ def make_optimizer(settings: TuningSettings, steps: int, rates: Rates | None = N
     """
 
     def descent(factor: float) -> optax.GradientTransformation:
-        rate = optax.schedules.cosine_decay_schedule(factor * settings.learning_rate, steps)
-        return OPTIMIZERS[settings.optimizer](rate, settings.weight_decay)
+        direction = OPTIMIZERS[settings.optimizer](settings.weight_decay)
+        return optax.chain(direction, falling(factor * settings.learning_rate, steps))
 
     if rates is None:
         return optax.chain(optax.clip_by_global_norm(5.0), descent(1.0))
@@ -87,13 +107,13 @@ def make_optimizer(settings: TuningSettings, steps: int, rates: Rates | None = N
     return optax.chain(optax.clip_by_global_norm(5.0), parts)
 
 
-def start_state(variables: Variables, rates: Rates, optimizer: optax.GradientTransformation) -> TuningState:
-    """The state before the first step of training the blocks that have a rate."""
+def start_state(variables: Variables, rates: Rates, settings: TuningSettings, steps: int) -> TuningState:
+    """The state before the first of ``steps`` that train the blocks that have a rate."""
     params, statistics = (
         {name: own for name, own in variables[collection].items() if name in rates}
         for collection in ("params", "batch_stats")
     )
-    return TuningState(jnp.int32(0), params, statistics, optimizer.init(params))
+    return TuningState(jnp.int32(0), params, statistics, make_optimizer(settings, steps, rates).init(params))
 
 
 def merge(variables: Variables, state: TuningState) -> Variables:
@@ -109,20 +129,23 @@ def first_block(network: Network, rates: Rates) -> int:
     return min(network.index(name) for name in rates)
 
 
-def tuning_step(
-    network: Network,
-    rates: Rates,
-    optimizer: optax.GradientTransformation,
-    settings: TuningSettings,
-    *,
-    train: bool,
-) -> Callable[[TuningState, tuple[Variables, Pool]], tuple[TuningState, dict]]:
+Step = Callable[[TuningState, tuple[Variables, Pool]], tuple[TuningState, dict]]
+
+
+def tuning_step(network: Network, rates: Rates, settings: TuningSettings, *, train: bool) -> Step:
     """One step of descent on the blocks that have a rate; the pool's inputs are those of the first of them.
 
     The other blocks are frozen and in evaluation mode; ``train`` says whether normalisation inside those that learn
-    uses the batch's statistics (a found block's original branch never does).
+    uses the batch's statistics (a found block's original branch never does). Asked for twice, it is the same object,
+    compiled once.
     """
-    first = first_block(network, rates)
+    return _tuning_step(network, tuple(rates.items()), settings, train)
+
+
+@functools.lru_cache(maxsize=16)
+def _tuning_step(network: Network, learning: tuple[tuple[str, float], ...], settings: TuningSettings, train: bool):
+    rates = dict(learning)
+    first, optimizer = first_block(network, rates), make_optimizer(settings, 1, rates)
 
     def step(state, data):
         variables, pool = data

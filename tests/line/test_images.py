@@ -18,7 +18,7 @@ from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.method import Method
 from archrepair_jax.repair.problem import pool
 from archrepair_jax.reporting import report as reports
-from archrepair_jax.training.descent import make_optimizer, start_state, tuning_step
+from archrepair_jax.training.descent import start_state, tuning_step
 
 
 def test_the_report_has_what_it_promises(program):
@@ -262,10 +262,9 @@ def test_a_method_that_spends_one_step_too_many_is_stopped_by_the_ledger(program
 
     def greedy(problem, settings, own, key, loop):
         rates = {problem.block: 1.0}
-        optimizer = make_optimizer(settings.tuning, 1, rates)
-        step = tuning_step(problem.network, rates, optimizer, settings.tuning, train=False)
+        step = tuning_step(problem.network, rates, settings.tuning, train=False)
         examples = pool(problem, "train", problem.block, loop)
-        state, data = start_state(problem.variables, rates, optimizer), (problem.variables, examples)
+        state, data = start_state(problem.variables, rates, settings.tuning, 1), (problem.variables, examples)
         loop.run("greed", step, state, data, steps=loop.affords(step, state, data) + 1)
         raise AssertionError("it ran")
 

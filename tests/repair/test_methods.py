@@ -29,7 +29,7 @@ from archrepair_jax.search.operations import ORIGINAL
 from archrepair_jax.search.relaxation import InPlace
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.batches import draw_batch
-from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.descent import TuningSettings, start_state, tuning_step
 from archrepair_jax.training.ledger import Ledger, Overspent
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import AXIS, choose_devices, parallel_steps
@@ -182,9 +182,8 @@ def test_multiply_adds_are_what_the_compiler_says(kind):
     space = make_space(network, variables, "layer2", 1, SPACE.operations)
     if kind == "tuning":
         rates = {"layer2": 1.0}
-        optimizer = make_optimizer(tuning, 4, rates)
-        step = tuning_step(network, rates, optimizer, tuning, train=False)
-        state, data = start_state(variables, rates, optimizer), (variables, examples)
+        step = tuning_step(network, rates, tuning, train=False)
+        state, data = start_state(variables, rates, tuning, 4), (variables, examples)
     elif kind == "statistics":
         edit = Replaced("layer2", random_genotype(space, jax.random.key(0)))
         repaired = edit.apply(network)

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny_networks
 
@@ -31,14 +33,13 @@ def tuned(rates, *, train, steps=12, **settings):
     network = tiny_networks.plain_network()
     variables = tiny_networks.random_variables(network)
     settings = TuningSettings(batch_size=16, learning_rate=0.02, preserve=0.0, failing_share=0.75, **settings)
-    optimizer = make_optimizer(settings, steps, rates)
     pool = tiny_networks.image_pool(network, variables, 16)
     # the inputs are those of the first block that learns
     pool = pool.replace(
         inputs=network.span(variables, pool.inputs / np.float32(255), 0, first_block(network, rates))[0]
     )
-    step = tuning_step(network, rates, optimizer, settings, train=train)
-    start = start_state(variables, rates, optimizer)
+    step = tuning_step(network, rates, settings, train=train)
+    start = start_state(variables, rates, settings, steps)
     state, history = Loop(ONE).run("t", step, start, (variables, pool), steps=steps)
     return variables, merge(variables, state), history
 
@@ -103,6 +104,30 @@ def test_the_rate_falls_to_zero_and_large_gradients_are_clipped(name):
         updates, state = optimizer.update({"w": jnp.ones(4)}, state, params)
         steps.append(float(jnp.abs(updates["w"]).max()))
     assert steps[0] > steps[3] > steps[4] == 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_it_descends_as_optax_does_along_a_cosine(name):
+    params, rate = {"w": jnp.array([0.5, -2.0, 1.0])}, optax.cosine_decay_schedule(0.1, 5)
+    theirs = {
+        "adam": optax.adamw(rate, weight_decay=0.01, eps_root=1e-16),
+        "sgd": optax.chain(optax.add_decayed_weights(0.01), optax.sgd(rate, momentum=0.9, nesterov=True)),
+    }[name]
+    ours = make_optimizer(TuningSettings(optimizer=name, learning_rate=0.1, weight_decay=0.01), 5)
+    ends = []
+    for optimizer in (ours, theirs):
+        state, now = optimizer.init(params), params
+        for _ in range(4):
+            updates, state = optimizer.update(jax.tree.map(lambda x: x / 3, now), state, now)
+            now = optax.apply_updates(now, updates)
+        ends.append(now)
+    chex.assert_trees_all_close(*ends, rtol=1e-6)
+
+
+def test_descents_of_any_length_share_a_step():
+    network, settings = tiny_networks.plain_network(), TuningSettings()
+    steps = [tuning_step(network, {name: 1.0}, settings, train=False) for name in ("block1", "block1", "block2")]
+    assert steps[0] is steps[1] and steps[0] is not steps[2]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

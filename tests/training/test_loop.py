@@ -12,7 +12,7 @@ from flax import struct
 
 from archrepair_jax.training import loop as loops
 from archrepair_jax.training.checkpoints import Checkpoints
-from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.descent import TuningSettings, start_state, tuning_step
 from archrepair_jax.training.loop import Diverged, Loop, Stopped
 from archrepair_jax.training.parallel import choose_devices
 
@@ -136,10 +136,9 @@ def training():
     variables = tiny_networks.random_variables(network)
     settings = TuningSettings(batch_size=8, augment=("flip",))
     rates = dict.fromkeys(network.names, 1.0)
-    optimizer = make_optimizer(settings, 7, rates)
-    step = chex.assert_max_traces(tuning_step(network, rates, optimizer, settings, train=False), n=1)
+    step = chex.assert_max_traces(tuning_step(network, rates, settings, train=False), n=1)
     data = variables, tiny_networks.image_pool(network, variables, 20)
-    return step, start_state(variables, rates, optimizer), data
+    return step, start_state(variables, rates, settings, 7), data
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from archrepair_jax.repair.edits import Replaced
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.cell import random_genotype
 from archrepair_jax.training import parallel
-from archrepair_jax.training.descent import TuningSettings, make_optimizer, start_state, tuning_step
+from archrepair_jax.training.descent import TuningSettings, start_state, tuning_step
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import (
     ParallelMap,
@@ -76,10 +76,9 @@ def tuning():
     network = tiny_networks.plain_network()
     variables, everything = tiny_networks.random_variables(network), dict.fromkeys(network.names, 1.0)
     settings = dataclasses.replace(TUNING, augment=("shift", "flip"))
-    optimizer = make_optimizer(settings, 10, everything)
-    state = start_state(variables, everything, optimizer)
+    state = start_state(variables, everything, settings, 10)
     pool = tiny_networks.image_pool(network, variables, 48)
-    return tuning_step(network, everything, optimizer, settings, train=True), state, (variables, pool)
+    return tuning_step(network, everything, settings, train=True), state, (variables, pool)
 
 
 @pytest.mark.slow
