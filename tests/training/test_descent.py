@@ -126,7 +126,7 @@ def test_it_descends_as_optax_does_along_a_cosine(name):
 
 def test_descents_of_any_length_share_a_step():
     network, settings = tiny_networks.plain_network(), TuningSettings()
-    steps = [tuning_step(network, {name: 1.0}, settings, train=False) for name in ("block1", "block1", "block2")]
+    steps = [tuning_step(network, {name: 1.0}, settings, train=False) for name in ("block1", "block1", "head")]
     assert steps[0] is steps[1] and steps[0] is not steps[2]
 
 
