@@ -35,7 +35,7 @@ from archrepair_jax.repair.method import Method, Plan, prefix_passes, step_passe
 from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.search.bilevel import Search, SearchData, SearchState
-from archrepair_jax.search.conditional import Filters, inherited
+from archrepair_jax.search.conditional import Filters, some_of
 from archrepair_jax.search.relaxation import POSITIONS, InFront
 from archrepair_jax.search.selection import validation_judge
 from archrepair_jax.training.ledger import FORWARD
@@ -61,9 +61,9 @@ def conditional_search(
     alone, *_ = own.beside
     finalists = [Finalist(edit, alone, silent(problem.variables, edit, blocks, relaxation)) for edit in chosen]
     best, rounds = halve(problem, settings, own, finalists, "halving", loop)
-    start = silent(problem.variables, best.edit, blocks, relaxation)
     mates = [dataclasses.replace(best, beside=what) for what in own.beside]
     best, more = halve(problem, settings, own, mates, "beside", loop)
+    start = silent(problem.variables, best.edit, blocks, relaxation)
     repair = tune_inserted(problem, best.edit, start, settings, own.tuned(best.beside), loop, best.variables)
     trace = {
         "alphas": [{"step": entry["step"], "edges": shares(entry["alphas"])} for entry in [first, *history]],
@@ -118,7 +118,7 @@ def decide(
 def silent(original: Variables, edit: Inserted, blocks: Mapping[str, Variables], relaxation: InFront) -> Variables:
     """The edited network's variables at which it computes what the original does."""
     whole = dict(relaxation.genotypes)[edit.before]
-    own = inherited(blocks[edit.before], whole, [1.0] * len(whole.operations), edit.genotype)
+    own = some_of(blocks[edit.before], whole, edit.genotype)
     return {kind: entries | {edit.name: jax.device_get(own[kind])} for kind, entries in original.items()}
 
 

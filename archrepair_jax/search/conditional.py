@@ -8,7 +8,7 @@ A gate may be negative: a negative low pass is an unsharp mask. Everything start
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -246,25 +246,16 @@ def standard(size: int) -> dict[str, Array]:
     return {"mean": jnp.zeros(size), "var": jnp.ones(size)}
 
 
-def inherited(variables: Variables, whole: Filters, mixture: Sequence[float], chosen: Filters) -> Variables:
-    """The variables of a block of the ``chosen`` candidates of a ``whole`` one, each at its weight in the mixture.
-
-    Raises ValueError for a candidate that the whole has not.
-    """
-    weights, params = dict(zip(whole.operations, mixture, strict=True)), variables["params"]
-    made = {name: jax.tree_util.tree_map_with_path(scaled_by(weights[name]), params[name]) for name in chosen.learned}
+def some_of(variables: Variables, whole: Filters, chosen: Filters) -> Variables:
+    """The variables of a block of the ``chosen`` candidates of a ``whole`` one. Raises ValueError for others."""
+    params = variables["params"]
+    made = {name: params[name] for name in chosen.learned}
     if chosen.gated:
         rows = jnp.asarray([whole.gated.index(name) for name in chosen.gated])
-        factors = jnp.asarray([weights[name] for name in chosen.gated])
 
         def share(leaf: Array) -> Array:
-            each = leaf.reshape(*leaf.shape[:-1], len(whole.gated), -1)
-            return (each[..., rows, :] * factors[:, None]).reshape(*leaf.shape[:-1], -1)
+            return leaf.reshape(*leaf.shape[:-1], len(whole.gated), -1)[..., rows, :].reshape(*leaf.shape[:-1], -1)
 
         made |= {"gate": jax.tree.map(share, params["gate"])}
         made |= {"hidden": params["hidden"]} if whole.hidden else {}
     return variables | {"params": made}
-
-
-def scaled_by(weight: float) -> Callable[[tuple, Array], Array]:
-    return lambda path, leaf: leaf * weight if path[0].key == OUT else leaf

@@ -21,8 +21,8 @@ from archrepair_jax.search.conditional import (
     ConditionalFilters,
     Filters,
     filters_from_json,
-    inherited,
     plus,
+    some_of,
 )
 from archrepair_jax.search.filters import GATED, measured, median, reference, smoothed
 
@@ -161,13 +161,12 @@ def test_what_does_not_fit_is_refused_by_name(operation, shape, are):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("operations", "shape"), [(OF_MAPS, (6, 6, 3)), (OF_MAPS, (6, 6, 8)), (OF_VECTORS, (8,))])
-def test_some_candidates_are_inherited_with_their_weights_in_the_mixture(operations, shape):
+def test_some_candidates_do_what_they_do_among_all(operations, shape):
     x, whole = noise(5, *shape), Filters(operations, 16)
-    variables, mixture = variables_of(whole, x, loud=0.2), np.linspace(0.5, 2, len(operations))
-    chosen = Filters(operations[::2], 16)
-    masked = np.where(np.arange(len(operations)) % 2, 0, mixture)
-    expected = ConditionalFilters(whole).apply(variables, x, False, jnp.asarray(masked))
-    found = ConditionalFilters(chosen).apply(inherited(variables, whole, mixture.tolist(), chosen), x, False)
+    variables, chosen = variables_of(whole, x, loud=0.2), Filters(operations[::2], 16)
+    alone = jnp.asarray(np.arange(len(operations)) % 2 == 0, jnp.float32)
+    expected = ConditionalFilters(whole).apply(variables, x, False, alone)
+    found = ConditionalFilters(chosen).apply(some_of(variables, whole, chosen), x, False)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
