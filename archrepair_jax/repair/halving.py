@@ -26,12 +26,12 @@ from archrepair_jax.training.loop import Loop
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A genotype somewhere, with what learns beside, what the halving has made of it, and each image's mean loss."""
+    """A genotype somewhere, with what learns beside, what the halving has made of it, and each image's mean loss then."""
 
     edit: Inserted
     beside: str
     variables: Variables
-    losses: Float[np.ndarray, "I"] = dataclasses.field(default_factory=lambda: np.zeros(1))
+    losses: Float[np.ndarray, "I"] | None = None
 
     @property
     def told(self) -> dict[str, Any]:
@@ -54,6 +54,8 @@ def halve(
 ) -> tuple[Finalist, list[list[dict[str, Any]]]]:
     """Tunes all of them a little, keeps the better half, tunes those twice as long, and so on.
 
+    One that a round made worse stays what it was before.
+
     Returns:
         The last one, and how each round went.
     """
@@ -67,7 +69,8 @@ def halve(
             state, _ = loop.run(f"{name}{len(rounds)}-{number}", step, state, data, steps=steps)
             variables = merge(begin, jax.device_get(state))
             losses = validation_losses(problem, network, variables, settings, own, loop)
-            tried.append(Finalist(each.edit, each.beside, variables, losses))
+            worse = each.losses is not None and each.losses.mean() <= losses.mean()
+            tried.append(each if worse else dataclasses.replace(each, variables=variables, losses=losses))
         rounds.append([each.told for each in tried])
         finalists = ranked(tried)[: (len(tried) + 1) // 2]
     return finalists[0], rounds
