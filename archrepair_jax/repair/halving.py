@@ -26,7 +26,7 @@ from archrepair_jax.training.loop import Loop
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A genotype somewhere, what learns beside, and what the halving has made of it: weights, and the loss of each image."""
+    """A genotype somewhere, what learns beside, what the halving has made of it, and each image's loss then."""
 
     edit: Inserted
     beside: str
