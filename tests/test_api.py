@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 
 import archrepair_jax as ar
 from archrepair_jax import api
@@ -260,3 +261,11 @@ def test_only_the_outside_cannot_be_localized():
     images, labels = pair(0)
     with pytest.raises(ar.InputError, match="no block is left that records neurons"):
         ar.localize((linear, weights()), (images[:9], labels[:9]), (images[9:], labels[9:]))
+
+
+def test_a_repaired_function_goes_home(tuned, tmp_path):
+    images, logits = pair(2)[0], tuned.best(pair(2)[0])
+    program = export.deserialize(bytearray(tuned.export(tmp_path, "stablehlo").read_bytes()))
+    np.testing.assert_allclose(program.call(images / np.float32(255)), logits, atol=1e-5)
+    assert tuned.export(tmp_path, "safetensors", arm="fine_tune_network").name == "repaired.safetensors"
+    np.testing.assert_array_equal(ar.load(tmp_path, model=(linear, weights()))(images), logits)

@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 from archrepair_jax.data.splits import Dataset, Split
 from archrepair_jax.errors import InputError
 from archrepair_jax.line import images
-from archrepair_jax.line.classifiers import Classifier, load
-from archrepair_jax.line.settings import Settings, from_config
-from archrepair_jax.models import CALLERS
+from archrepair_jax.line.classifiers import Classifier, describe, description, load
+from archrepair_jax.line.settings import Settings, as_dataclass, from_config
+from archrepair_jax.models import CALLERS, ModelSettings
 from archrepair_jax.models.adopt import Model
 from archrepair_jax.repair.method import Unfit
 from archrepair_jax.repair.problem import logits
@@ -73,14 +73,19 @@ class Result:
     def arm(self, name: str) -> Classifier:
         """Any arm, as far as it was accepted. Raises InputError for one that there is not."""
         if len(self.record["arms"]) == 1:
-            own = self.model_given
-            return Classifier(own.network, own.variables, self.class_names, "original", own.back)
+            own, settings = self.model_given, as_dataclass(ModelSettings, dict(self.record["config"]["model"]))
+            described = describe(description(settings, own.network), self.class_names, own.network)
+            return Classifier(own.network, own.variables, self.class_names, "original", described, own.back)
         return load(self.folder, name, model=self.model_given)
 
     @property
     def model(self) -> Any:
         """The best accepted arm in the form in which the model was given, see ``Classifier.model``."""
         return self.best.model
+
+    def export(self, folder: str | os.PathLike, form: str, arm: str = "best") -> pathlib.Path:
+        """Writes an arm's classifier to take home, as safetensors, stablehlo or onnx: see ``Classifier.export``."""
+        return self.arm(arm).export(folder, form)
 
     def report(self, folder: str | os.PathLike) -> pathlib.Path:
         """Writes report.md with its figures, report.json and every arm for ``load`` into a folder; gives the first."""

@@ -235,5 +235,10 @@ def save_variables(path: str | os.PathLike, variables: Variables) -> None:
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"cannot save variables as {path}; give a name that ends in .safetensors")
+    write_whole(path, pack_variables(variables))
+
+
+def pack_variables(variables: Variables) -> bytes:
+    """The content of such a file."""
     flat = traverse_util.flatten_dict(variables, sep="/")
-    write_whole(path, safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in flat.items()}))
+    return safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in flat.items()})
