@@ -191,12 +191,14 @@ def test_failures_can_be_named():
             ar.repair((linear, weights()), (images, labels), pair(1), failing=np.array(failing), **QUICK)
 
 
-def test_where_nothing_fails_the_original_stays():
+def test_where_nothing_fails_the_original_stays(tmp_path):
     images, _ = pair(0)
     labels = np.asarray(linear(weights(), images / np.float32(255))).argmax(-1)
     result = ar.repair((linear, weights()), (images[:24], labels[:24]), (images[24:], labels[24:]), **QUICK)
     assert result.summary.startswith("Nothing to repair") and result.best.arm == "original"
     np.testing.assert_array_equal(result.model[1]["kernel"], weights()["kernel"])
+    result.export(tmp_path, "safetensors")
+    np.testing.assert_array_equal(ar.load(tmp_path, model=(linear, weights()))(images), result.best(images))
 
 
 @pytest.mark.parametrize(

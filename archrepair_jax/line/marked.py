@@ -42,7 +42,7 @@ def only_marked(settings: Settings, dataset: Dataset, network: Network, variable
             "and model.std, and that the images are those that fail"
         )
     notes = [f"{failing} of the {named} images that were named as failing do fail, and are repaired"]
-    notes += [f"{others} others that fail are left aside"] if others else []
+    notes += [f"others that fail are left aside: {others}"] if others else []
     if settings.failures.kinds:
         notes.append("failures.kinds are repaired beside the images named as failing: empty it for these alone")
     return dataclasses.replace(dataset, **kept, notes=(*dataset.notes, *notes))

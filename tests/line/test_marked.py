@@ -41,7 +41,7 @@ def test_what_was_named_is_kept_and_other_failures_are_left_aside():
     assert kept.test is given.test
     assert kept.notes == (
         "10 of the 10 images that were named as failing do fail, and are repaired",
-        "8 others that fail are left aside",
+        "others that fail are left aside: 8",
     )
     (*_, told) = only_marked(settings("contrast"), given, NETWORK, VARIABLES).notes
     assert "failures.kinds are repaired beside" in told
