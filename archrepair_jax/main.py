@@ -2,6 +2,9 @@
 
 usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdir DIR
        archrepair-jax init DIR      writes a commented config for images of your own
+       archrepair-jax export DIR --format=FORMAT --to=FOLDER [--arm=NAME] [--case=NAME]
+                                    writes a finished run's network (the best arm's) as safetensors, stablehlo or onnx
+       archrepair-jax completion    prints what bash and zsh complete: eval "$(archrepair-jax completion)"
        archrepair-jax --version
 
   --config FILE        the run's settings, a Python file with get_config(), or one that comes along by its name, as
@@ -18,9 +21,11 @@ import sys
 from absl import logging
 
 from archrepair_jax import __version__
-from archrepair_jax.cli import command_line, packaged
+from archrepair_jax.cli import command_line, completion, exporting, packaged
 from archrepair_jax.cli.command_line import complain
 from archrepair_jax.cli.interruption import Interruption
+
+COMMANDS = {"init": packaged.begin, "export": exporting.take_home, "completion": completion.show}
 
 
 def run() -> None:
@@ -36,8 +41,8 @@ def main(argv: list[str]) -> int:
     if argv[1:] == ["--version"]:
         print(f"archrepair_jax {__version__}")
         return 0
-    if argv[1:2] == ["init"]:
-        return packaged.begin(argv[2:])
+    if argv[1:] and argv[1] in COMMANDS:
+        return COMMANDS[argv[1]](argv[2:])
     logging.set_verbosity(logging.ERROR)  # the libraries' warnings are of no use to who reads the progress
     with Interruption() as interruption:
         try:

@@ -16,8 +16,10 @@ def get_config(which: str = ""):
     config = default_config()
 
     # CHANGE: your images. "npz" is a file with x_train, y_train, x_test, y_test (uint8, [N, H, W, C]); "folder" one of
-    # train/CLASS/*.png and test/CLASS/*.png. The train split is what the repair learns from, chooses and accepts by;
-    # the test split is looked at once, in the end.
+    # train/CLASS/*.png and test/CLASS/*.png ("folder:64x64" brings them to that size). The train split is what the
+    # repair learns from, chooses and accepts by; the test split is looked at once, in the end. If you know which images
+    # fail, put them in failing/CLASS and others in passing/CLASS, in place of train, or list their places in x_train in
+    # an array `failing` of the file; then name your weights below.
     config.data.name = "digits"
     config.data.path = ""
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 
 import archrepair_jax as ar
 from archrepair_jax import api
@@ -190,12 +191,14 @@ def test_failures_can_be_named():
             ar.repair((linear, weights()), (images, labels), pair(1), failing=np.array(failing), **QUICK)
 
 
-def test_where_nothing_fails_the_original_stays():
+def test_where_nothing_fails_the_original_stays(tmp_path):
     images, _ = pair(0)
     labels = np.asarray(linear(weights(), images / np.float32(255))).argmax(-1)
     result = ar.repair((linear, weights()), (images[:24], labels[:24]), (images[24:], labels[24:]), **QUICK)
     assert result.summary.startswith("Nothing to repair") and result.best.arm == "original"
     np.testing.assert_array_equal(result.model[1]["kernel"], weights()["kernel"])
+    result.export(tmp_path, "safetensors")
+    np.testing.assert_array_equal(ar.load(tmp_path, model=(linear, weights()))(images), result.best(images))
 
 
 @pytest.mark.parametrize(
@@ -260,3 +263,11 @@ def test_only_the_outside_cannot_be_localized():
     images, labels = pair(0)
     with pytest.raises(ar.InputError, match="no block is left that records neurons"):
         ar.localize((linear, weights()), (images[:9], labels[:9]), (images[9:], labels[9:]))
+
+
+def test_a_repaired_function_goes_home(tuned, tmp_path):
+    images, logits = pair(2)[0], tuned.best(pair(2)[0])
+    program = export.deserialize(bytearray(tuned.export(tmp_path, "stablehlo").read_bytes()))
+    np.testing.assert_allclose(program.call(images / np.float32(255)), logits, atol=1e-5)
+    assert tuned.export(tmp_path, "safetensors", arm="fine_tune_network").name == "repaired.safetensors"
+    np.testing.assert_array_equal(ar.load(tmp_path, model=(linear, weights()))(images), logits)

@@ -8,29 +8,36 @@ import dataclasses
 import zlib
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Bool, Int, Int32, UInt8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their labels, in host memory."""
+    """Images with their labels, in host memory; ``failing`` are those that are to be repaired, where that was said."""
 
     images: UInt8[np.ndarray, "N H W C"]
     labels: Int32[np.ndarray, " N"]
+    failing: Bool[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: Int[np.ndarray, " M"]) -> "Split":
         """A copy of the rows named."""
-        return Split(self.images[rows], self.labels[rows])
+        return Split(self.images[rows], self.labels[rows], None if self.failing is None else self.failing[rows])
+
+    @property
+    def strata(self) -> Int[np.ndarray, " N"]:
+        """What is divided in proportion: the classes, and of each what is to be repaired."""
+        return self.labels if self.failing is None else 2 * self.labels + self.failing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Disjoint splits of one shape, [H, W, C] with C 1 or 3; labels index ``class_names``.
 
-    ``rest`` are training images that do not count as labelled ones; None where they are not told apart.
+    ``rest`` are training images that do not count as labelled ones; None where they are not told apart. ``notes`` are
+    what one should know of how they were read.
     """
 
     train: Split
@@ -40,6 +47,7 @@ class Dataset:
     class_names: tuple[str, ...]
     name: str
     rest: Split | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def for_training(self) -> Split:

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from archrepair_jax.data.sources.arrays import to_mask
 from archrepair_jax.data.splits import Dataset, Split
 from archrepair_jax.errors import InputError
 from archrepair_jax.line import images
-from archrepair_jax.line.classifiers import Classifier, load
-from archrepair_jax.line.settings import Settings, from_config
-from archrepair_jax.models import CALLERS
+from archrepair_jax.line.classifiers import Classifier, describe, description, load
+from archrepair_jax.line.marked import answered
+from archrepair_jax.line.settings import Settings, as_dataclass, from_config
+from archrepair_jax.models import CALLERS, ModelSettings
 from archrepair_jax.models.adopt import Model
 from archrepair_jax.repair.method import Unfit
-from archrepair_jax.repair.problem import logits
 from archrepair_jax.reporting.summary import summary
-from archrepair_jax.training.parallel import choose_devices
 
 KEPT = ("report.*", "figures/*", "arms/*/repaired.*")  # of a work folder, in a report's
 
@@ -73,14 +73,19 @@ class Result:
     def arm(self, name: str) -> Classifier:
         """Any arm, as far as it was accepted. Raises InputError for one that there is not."""
         if len(self.record["arms"]) == 1:
-            own = self.model_given
-            return Classifier(own.network, own.variables, self.class_names, "original", own.back)
+            own, settings = self.model_given, as_dataclass(ModelSettings, dict(self.record["config"]["model"]))
+            described = describe(description(settings, own.network), self.class_names, own.network)
+            return Classifier(own.network, own.variables, self.class_names, "original", described, own.back)
         return load(self.folder, name, model=self.model_given)
 
     @property
     def model(self) -> Any:
         """The best accepted arm in the form in which the model was given, see ``Classifier.model``."""
         return self.best.model
+
+    def export(self, folder: str | os.PathLike, form: str, arm: str = "best") -> pathlib.Path:
+        """Writes an arm's classifier to take home, as safetensors, stablehlo or onnx: see ``Classifier.export``."""
+        return self.arm(arm).export(folder, form)
 
     def report(self, folder: str | os.PathLike) -> pathlib.Path:
         """Writes report.md with its figures, report.json and every arm for ``load`` into a folder; gives the first."""
@@ -136,18 +141,11 @@ def only_these_failures(model: Model, train: Split, failing: Any) -> Split:
 
     Raises InputError for what is no index, and for images that the model gets right.
     """
-    named = np.asarray(failing)
-    named = np.flatnonzero(named) if named.dtype == bool and named.shape == (len(train),) else named
-    if named.ndim != 1 or not np.issubdtype(named.dtype, np.integer) or not named.size:
-        raise InputError("failing holds no indices: give whole numbers, the places of images in train")
-    if named.min() < 0 or named.max() >= len(train):
-        raise InputError(f"failing goes from {named.min()} to {named.max()}, but train has {len(train)} images")
-    scores = logits(model.network, model.variables, train.images, choose_devices(1))
-    right = scores.argmax(-1) == train.labels
-    if right[named].any():
-        fine = named[right[named]]
+    named = to_mask(np.asarray(failing), len(train), "failing")
+    right = answered(model.network, model.variables, train)
+    if (fine := np.flatnonzero(named & right)).size:
         raise InputError(
             f"failing names {len(fine)} images that the model gets right as its labels have it (the first: {fine[0]}): "
             "leave them out, or mend their labels"
         )
-    return train.take(np.flatnonzero(right | np.isin(np.arange(len(train)), named)))
+    return train.take(np.flatnonzero(right | named))

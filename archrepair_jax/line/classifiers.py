@@ -1,10 +1,9 @@
 """What a run leaves in the end: the network of each arm, saved and given back by ``load``."""
 
 import dataclasses
-import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,19 +11,21 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from archrepair_jax import __version__
 from archrepair_jax.errors import InputError, one_of
-from archrepair_jax.files import read_json, write_whole
+from archrepair_jax.files import read_json
+from archrepair_jax.line.exports import DESCRIPTION, FORMATS, ends, export, write
 from archrepair_jax.line.settings import as_dataclass
 from archrepair_jax.line.stages import Arm
 from archrepair_jax.line.work_folder import intact
 from archrepair_jax.models import CALLERS, ModelSettings, build
 from archrepair_jax.models.adopt import Model, adopt, as_it_is
-from archrepair_jax.models.formats.weights import load_variables, save_variables
+from archrepair_jax.models.formats.weights import load_variables
 from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
-from archrepair_jax.repair.edits import apply, from_json, to_json
+from archrepair_jax.repair.edits import Edit, apply, from_json, to_json
 from archrepair_jax.reporting.comparison import UNTOUCHED, best
 
-DESCRIPTION, WEIGHTS = "repaired.json", "repaired.safetensors"
+ORIGINAL = {"name": "original", "role": "original", "verdict": {"decision": "unchanged"}}
+WEIGHTS = "safetensors"  # the format in which a run keeps its arms
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,12 +36,14 @@ class Classifier:
         network, variables: what it is made of.
         class_names: by label.
         arm: whose it is, ``original`` where nothing was accepted.
+        described: what it is made of in JSON, as ``describe`` has it.
     """
 
     network: Network = dataclasses.field(repr=False)
     variables: Variables = dataclasses.field(repr=False)
     class_names: tuple[str, ...]
     arm: str = "original"
+    described: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     _back: Callable[[Network, Variables], Any] = dataclasses.field(default=as_it_is, repr=False)
 
     @property
@@ -51,6 +54,20 @@ class Classifier:
         function are new ones around the caller's.
         """
         return self._back(self.network, self.variables)
+
+    def export(self, folder: str | os.PathLike, form: str) -> pathlib.Path:
+        """Writes it into a folder as ``repaired.FORM``, with ``repaired.json`` that says what it is; gives the first.
+
+        Args:
+            folder: one of several formats may lie beside each other in it.
+            form: ``safetensors``, the weights, which ``load(folder)`` gives back; ``stablehlo``, a program for
+                ``jax.export.deserialize`` on CPU, CUDA or TPU; or ``onnx`` (needs the extra of that name). The programs
+                take a batch of any size, floats in [0, 1], and normalise it themselves.
+
+        Raises InputError for another format, for what a format cannot hold, which is named, and for a folder with
+        another classifier.
+        """
+        return export(pathlib.Path(folder).expanduser(), form, self.network, self.variables, self.described)
 
     def __call__(self, images: Shaped[ArrayLike, "B ..."]) -> Float[Array, "B K"]:
         """Logits of images [B, H, W, C], uint8 or float in [0, 1]; of inputs [B, D], for a network of vectors.
@@ -77,16 +94,21 @@ class Classifier:
 
 def save(folder: pathlib.Path, model: Mapping[str, Any], class_names: tuple[str, ...], arm: Arm) -> None:
     """Writes an arm's network: its weights, then what they belong to; ``model`` is a ``description``."""
-    told = {"name": arm.name, "role": arm.role, "verdict": arm.verdict and arm.verdict.as_json()}
-    saved = {
-        "version": __version__,
-        "model": model,
-        "class_names": class_names,
-        "edits": to_json(arm.edits),
-        "arm": told,
-    }
-    save_variables(folder / WEIGHTS, arm.variables)
-    write_whole(folder / DESCRIPTION, f"{json.dumps(saved, indent=2, sort_keys=True)}\n".encode())
+    told = {"name": arm.name, "role": arm.role, "verdict": arm.verdict.as_json()}
+    described = describe(model, class_names, arm.network, arm.edits, told)
+    write(folder, WEIGHTS, FORMATS[WEIGHTS](arm.network, arm.variables), described)
+
+
+def describe(
+    model: Mapping[str, Any],
+    class_names: tuple[str, ...],
+    network: Network,
+    edits: Iterable[Edit] = (),
+    arm: Mapping[str, Any] = ORIGINAL,
+) -> dict[str, Any]:
+    """What a classifier is, JSON: what ``load`` builds it of (``model`` is a ``description``), and its ``ends``."""
+    own = {"version": __version__, "model": model, "class_names": class_names, "edits": to_json(edits), "arm": arm}
+    return own | ends(network)
 
 
 def description(settings: ModelSettings, network: Network) -> dict[str, Any]:
@@ -98,7 +120,7 @@ def load(folder: str | os.PathLike, arm: str = "best", *, case: str = "", model:
     """The network of one arm of a finished run's work folder, as far as it was accepted.
 
     Args:
-        folder: the work folder.
+        folder: the work folder, or one into which a classifier was exported as safetensors.
         arm: a method's name, or ``best``: of the arms that were accepted the one that fixed most of the guard's
             examples beyond what it broke (over regions: one that was proved); the test split has no say. The original
             network where none was accepted. ``Classifier.arm`` says which it is.
@@ -116,18 +138,20 @@ def load(folder: str | os.PathLike, arm: str = "best", *, case: str = "", model:
     >>> ar.load("repaired", arm="fine_tune_network", model=model)(images).shape
     (32, 2)
     """
-    described = {path.parent.name: (path, read(path)) for path in descriptions(pathlib.Path(folder).expanduser(), case)}
+    paths = {path: read(path) for path in descriptions(pathlib.Path(folder).expanduser(), case)}
+    arms = {saved["arm"]["name"]: (path, saved) for path, saved in paths.items()}
     if arm == "best":
-        chosen = best(saved["arm"] for _, saved in described.values())
-        arm = chosen["name"] if chosen else next(iter(described))
-    one_of("arm", [arm], ["best", *described])
-    path, saved = described[arm]
+        chosen = best(saved["arm"] for saved in paths.values())
+        arm = chosen["name"] if chosen else next(iter(arms))
+    one_of("arm", [arm], ["best", *arms])
+    path, saved = arms[arm]
     with intact(path, but=(InputError,)):
         before = original(saved["model"], len(saved["class_names"]), model)
         network = apply(before.network, from_json(saved["edits"]))
         name = arm if saved["arm"]["verdict"]["decision"] not in UNTOUCHED else "original"
         names = tuple(map(str, saved["class_names"]))
-    return Classifier(network, load_variables(path.with_name(WEIGHTS), network), names, name, before.back)
+    variables = load_variables(path.with_suffix(f".{WEIGHTS}"), network)
+    return Classifier(network, variables, names, name, saved, before.back)
 
 
 def original(described: Mapping[str, Any], classes: int, model: Any) -> Model:
@@ -153,12 +177,14 @@ def read(path: pathlib.Path) -> dict[str, Any]:
             raise ValueError
         if (version := saved.get("version", "an older version")) != __version__:
             raise InputError(f"{path} was written by {version}, this is {__version__}: repair again with this one")
-        best([saved["arm"]])  # raises KeyError or TypeError for what nobody wrote
+        best([saved["arm"]]), saved["arm"]["name"]  # raises KeyError or TypeError for what nobody wrote
         return saved
 
 
 def descriptions(folder: pathlib.Path, case: str) -> list[pathlib.Path]:
-    """Where a work folder describes the networks of its arms, or of those of one case."""
+    """Where a work folder describes the networks of its arms, or of those of one case; or an export its one."""
+    if (own := folder / DESCRIPTION).exists() and not case:
+        return [own]
     cases = {path.parents[2].name: path.parents[1] for path in sorted(folder.glob(f"cases/*/arms/*/{DESCRIPTION}"))}
     if cases and case not in cases and (case or len(cases) > 1):
         raise InputError(f"{folder} holds the repaired networks of several cases: name one, {', '.join(cases)}")

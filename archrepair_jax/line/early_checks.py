@@ -73,13 +73,12 @@ def normalization_remarks(model: ModelSettings) -> list[str]:
 def remarks(dataset: Dataset) -> list[str]:
     """Which images stand in several parts, pixel by pixel: what is said of the later part flatters a repair."""
     parts = {
-        part: {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in getattr(dataset, part).images}
-        for part in ("train", "validation", "test")
+        part: {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in split.images}
+        for part in ("train", "validation", "test", "rest")
+        if (split := getattr(dataset, part)) is not None
     }
-    both = {
-        "validation": parts["validation"] & parts["train"],
-        "test": parts["test"] & (parts["train"] | parts["validation"]),
-    }
+    train = parts["train"] | parts.get("rest", set())
+    both = {"validation": parts["validation"] & train, "test": parts["test"] & (train | parts["validation"])}
     earlier = {"validation": "train", "test": "train or validation"}
     return [
         f"{len(images)} of the {part} images stand in {earlier[part]} too, so that what is said of them flatters"

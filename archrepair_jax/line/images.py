@@ -22,6 +22,7 @@ from archrepair_jax.line.early_checks import (
     normalization_remarks,
     remarks,
 )
+from archrepair_jax.line.marked import only_marked
 from archrepair_jax.line.record import Views, image_record
 from archrepair_jax.line.settings import Settings
 from archrepair_jax.line.stages import Arm, Line, follow
@@ -84,6 +85,7 @@ def run(
         check(settings, dataset, network)  # before a file is read
         given = load_weights(settings.model.weights, network, settings.model)
         notes = normalization_remarks(settings.model)
+    dataset = only_marked(settings, dataset, network, given)
     return carry_out(settings, dataset, (network, given), workdir, progress, stopping, notes)
 
 
@@ -102,7 +104,7 @@ def carry_out(
     """
     network, given = original
     check(settings, dataset, network)
-    notes = [*notes, *remarks(dataset)]
+    notes = [*notes, *dataset.notes, *remarks(dataset)]
     for note in notes:
         progress("note", 1, 1, note)
     with locked(workdir):

@@ -49,7 +49,7 @@ class Wrapped(Block):
             elif not (isinstance(context.module, NORMALIZATIONS) and args and args[0] is given):
                 return y
             given = y
-            if isinstance(layer.parent, nn.Module) and len(y) == len(x):  # nn.vmap, say, hides the examples
+            if isinstance(layer.parent, nn.Module) and y.shape[0] == x.shape[0]:  # nn.vmap, say, hides the examples
                 record(layer.parent, layer.name, y)
             return y
 

@@ -32,7 +32,7 @@ zeros = nn.initializers.zeros
 
 def in_shape_of(z: Changes, values: Float[Array, "B C"]) -> Changes:
     """One number a channel, for all pixels."""
-    return values.reshape(len(values), *(1,) * (z.ndim - 2), -1)
+    return values.reshape(values.shape[0], *(1,) * (z.ndim - 2), -1)
 
 
 class Modulation(nn.Module):
@@ -233,7 +233,7 @@ class ConditionalFilters(Block):
         """How much of each gated filter an input gets, 0 being nothing of it; in images all channels the same."""
         count, own = len(self.genotype.gated), channels if channels > FEW_CHANNELS else 1
         if not count:
-            return jnp.zeros((len(s), 0, own))
+            return jnp.zeros((s.shape[0], 0, own))
         if self.genotype.hidden:
             s = nn.tanh(nn.Dense(self.genotype.hidden, precision="highest", name="hidden")(s))
         return nn.Dense(count * own, kernel_init=zeros, precision="highest", name="gate")(s).reshape(-1, count, own)

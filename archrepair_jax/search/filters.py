@@ -4,6 +4,7 @@ All of it is equivariant to affine maps of the channels, up to floors of a hundr
 matter whether it stands in front of an input's normalisation or behind.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -47,8 +48,9 @@ def ordered(a: Maps, b: Maps, c: Maps) -> tuple[Maps, Maps, Maps]:
 
 def shifted(x: Maps, axis: int) -> tuple[Maps, Maps, Maps]:
     """The pixel before, each pixel, and the one behind, along an axis; edge pixels repeated."""
-    padded = jnp.pad(x, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
-    before, behind = (jax.lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in (0, 2))
+    size, part = x.shape[axis], functools.partial(jax.lax.slice_in_dim, x, axis=axis)
+    before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
+    behind = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
     return before, x, behind
 
 
@@ -94,13 +96,13 @@ def described(
     Of more than ``FEW_CHANNELS`` channels the mean is taken before the logarithm. Of a vector it is the mean and the
     logarithm of the spread of its standardised elements, S = 2.
     """
-    values = (values - jnp.zeros_like(values).at[:, 0].set(mean)) / deviation
+    values = (values - jnp.zeros(values.shape[1:]).at[0].set(mean)) / deviation
     if values.shape[1] == 1:
         elements = values[:, 0]
         return jnp.stack([elements.mean(-1), jnp.log(jnp.sqrt(elements.var(-1) + LEAST**2) + FLOOR)], -1)
     if values.shape[-1] > FEW_CHANNELS:
         values = values.mean(-1, keepdims=True)
-    return jnp.concatenate([values[:, 0], jnp.log(values[:, 1:] + FLOOR).reshape(len(values), -1)], -1)
+    return jnp.concatenate([values[:, 0], jnp.log(values[:, 1:] + FLOOR).reshape(values.shape[0], -1)], -1)
 
 
 def reference(values: Float[Array, "N M C"]) -> dict[str, dict[str, Array]]:

@@ -378,3 +378,93 @@ def test_parts_without_class_folders_are_not_taken_for_classes(tmp_path):
     assert "train holds no folders: put the images of each class in one" in refusal(
         DataSettings("folder", str(tmp_path))
     )
+
+
+def test_images_are_brought_to_one_size_if_that_is_asked(folder):
+    root = folder("train", "test")
+    odd = sorted((root / "test" / "digit 1").iterdir())[2]
+    wide = np.zeros((9, 20), np.uint8)
+    wide[:, 10:] = 200
+    Image.fromarray(wide).save(odd)
+    assert "--config.data.name=folder:8x8" in refusal(DataSettings("folder", str(root)))
+    data = load(DataSettings("folder:10x12", str(root)), 0)
+    assert data.train.images.shape == (12, 10, 12, 1) and data.test.images.shape == (15, 10, 12, 1)
+    row = data.test.images[7, 4, :, 0].astype(int)
+    assert row[:4].max() == 0 and row[-4:].min() == 200 and (np.diff(row) >= 0).all()
+    grey = data.train.images[:, :, :, 0].mean((1, 2))
+    np.testing.assert_allclose(
+        grey, load(DataSettings("folder:8x8", str(root)), 0).train.images.mean((1, 2, 3)), atol=6
+    )
+    for name in ("folder:", "folder:8", "folder:0x8", "folder:8x-8", "folder:8x99999"):
+        assert "write height and width in pixels, as folder:64x64" in refusal(DataSettings(name, str(root)))
+
+
+def test_few_images_that_cannot_be_read_are_left_out_and_named(folder):
+    root = folder("", per_class=40)
+    names = sorted((root / "digit 1").iterdir())
+    names[3].write_bytes(names[3].read_bytes()[:60])
+    data = load(DataSettings("folder", str(root)), 0)
+    assert sum(map(len, (data.train, data.validation, data.test))) == 119
+    (note,) = data.notes
+    assert note.startswith(f"1 of 120 images cannot be read and were left out: {names[3]} (")
+    names[4].write_bytes(b"")
+    assert f"cannot read the image {names[4]}" in refusal(DataSettings("folder", str(root)))
+    assert "and 1 more of 120: replace or remove it" in refusal(DataSettings("folder", str(root)))
+
+
+def test_a_class_of_which_no_image_can_be_read_is_no_class(folder):
+    root = folder("", per_class=50)
+    (root / "digit 9").mkdir()
+    (root / "digit 9" / "one.png").write_bytes(b"")
+    assert "has a class of which no image can be read" in refusal(DataSettings("folder", str(root)))
+
+
+def test_failing_and_passing_folders_are_the_training_part(folder):
+    root = folder("passing", "failing", "test", per_class=20)
+    data = load(DataSettings("folder", str(root)), 0)
+    assert data.class_names == ("digit 0", "digit 1", "digit 2") and len(data.test) == 60
+    assert [len(data.train), len(data.validation)] == [96, 24]
+    for split in (data.train, data.validation):
+        for digit in range(3):
+            ours = split.failing[split.labels == digit]
+            assert ours.sum() * 2 == len(ours), "each class is divided in proportion"
+    failing = {file.read_bytes() for file in (root / "failing").rglob("*.png")}
+    assert len(failing) == 60
+    marked = {image.tobytes() for image in data.train.images[data.train.failing]}
+    stored = {np.asarray(Image.open(file)).tobytes() for file in (root / "failing").rglob("*.png")}
+    assert marked <= stored
+    (root / "passing").rename(root / "train")
+    assert "give failing and passing, without train" in refusal(DataSettings("folder", str(root)))
+
+
+def test_classes_may_be_called_failing_and_passing(tmp_path):
+    for name in ("failing", "passing"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.fromarray(GREY[number]).save(tmp_path / name / f"{number}.png")
+    data = load(DataSettings("folder", str(tmp_path)), 0)
+    assert data.class_names == ("failing", "passing") and data.train.failing is None
+
+
+def test_arrays_may_name_failing_images_and_classes(npz):
+    names = np.array([f"digit {digit}" for digit in range(10)])
+    rows = np.array([3, 50, 51, 77])
+    data = load(npz(**arrays(failing=rows, class_names=names)), 0)
+    assert data.class_names == tuple(names)
+    marked = [image.tobytes() for split in (data.train, data.validation) for image in split.images[split.failing]]
+    assert sorted(marked) == sorted(image.tobytes() for image in GREY[rows])
+    check_equal(data, load(npz(**arrays(failing=np.isin(np.arange(120), rows))), 0))
+
+
+@pytest.mark.parametrize(
+    ("replaced", "says"),
+    [
+        (dict(failing=np.array([0, 120])), "goes from 0 to 120, but train has 120 images"),
+        (dict(failing=np.ones(7, bool)), "holds no indices"),
+        (dict(failing=np.zeros(0, int)), "holds no indices"),
+        (dict(class_names=np.array(["a", "b"])), "give 10 texts, one a class of y_train"),
+        (dict(class_names=np.arange(10)), "class_names of"),
+    ],
+)
+def test_flawed_names_are_refused(npz, replaced, says):
+    assert says in refusal(npz(**arrays(**replaced)))

@@ -1,5 +1,7 @@
 """What is refused before any work is done, beside what test_main shows on the command line."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -7,6 +9,7 @@ from tiny_config import get_config
 from tiny_networks import random_variables, vector_network
 
 from archrepair_jax.data.sources import from_arrays
+from archrepair_jax.data.splits import Split
 from archrepair_jax.errors import InputError
 from archrepair_jax.line.early_checks import (
     check_methods,
@@ -114,3 +117,8 @@ def test_images_in_several_parts_are_told():
     parts["test"] = images[[0, 4, 8]], labels
     (told,) = remarks(from_arrays(parts, ("a", "b")))
     assert told.startswith("2 of the test images stand in train or validation too")
+    shared = dataclasses.replace(from_arrays(parts, ("a", "b")), rest=Split(images[[8, 3]], np.int32([0, 1])))
+    assert [told[:40] for told in remarks(shared)] == [
+        "1 of the validation images stand in trai",
+        "3 of the test images stand in train or v",
+    ]

@@ -52,7 +52,7 @@ def from_arrays(parts: Mapping[str, tuple[Any, Any]], class_names: tuple[str, ..
 
 
 def _check_settings(settings: DataSettings) -> None:
-    if settings.name not in SOURCES and not settings.name.startswith("tfds:"):
+    if settings.name not in SOURCES and not settings.name.startswith(("tfds:", "folder:")):
         near = difflib.get_close_matches(settings.name, SOURCES, n=1)
         hint = f"did you mean {near[0]}? It" if near else "it"
         raise InputError(f"data.name={settings.name!r} is no source: {hint} is digits, npz, folder or tfds:NAME")
@@ -107,7 +107,7 @@ def _divide(source: Source, settings: DataSettings, seed: int) -> Dataset:
         if part not in parts:
             train, fraction = parts["train"], getattr(settings, f"{part}_fraction")
             size = round(fraction * total)
-            taken, rest = carve(train.labels, size, seed, part)
+            taken, rest = carve(train.strata, size, seed, part)
             lost = np.setdiff1d(train.labels, train.labels[rest])
             if size == 0 or len(lost):
                 few = f"class {source.class_names[lost[0]]!r}" if len(lost) else source.name
@@ -122,17 +122,18 @@ def _divide(source: Source, settings: DataSettings, seed: int) -> Dataset:
         if size > len(parts[of]):
             raise InputError(f"data.{part}_size={size}, but the {of} split of {source.name} has {len(parts[of])}")
         if size:
-            parts[of] = parts[of].take(carve(parts[of].labels, size, seed, f"{part}_size")[0])
+            parts[of] = parts[of].take(carve(parts[of].strata, size, seed, f"{part}_size")[0])
     if settings.clean_images > len(parts.get("rest", ())):
         raise InputError(f"data.clean_images={settings.clean_images}, but {len(parts['rest'])} are without a label")
-    return Dataset(**parts, num_classes=len(source.class_names), class_names=source.class_names, name=source.name)
+    names = source.class_names
+    return Dataset(**parts, num_classes=len(names), class_names=names, name=source.name, notes=source.notes)
 
 
 def _labelled(train: Split, count: int, seed: int) -> dict[str, Split]:
     """``count`` images to learn from and to choose by, and the rest of them."""
     if count > len(train):
         raise InputError(f"data.labels={count}, but there are {len(train)} images to take them from")
-    taken, rest = carve(train.labels, count, seed, "labels")
+    taken, rest = carve(train.strata, count, seed, "labels")
     labelled = train.take(taken)
-    learnt, held_out = carve(labelled.labels, round(LEARNT * count), seed, "learnt")
+    learnt, held_out = carve(labelled.strata, round(LEARNT * count), seed, "learnt")
     return {"train": labelled.take(learnt), "validation": labelled.take(held_out), "rest": train.take(rest)}

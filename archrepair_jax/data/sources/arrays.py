@@ -1,10 +1,11 @@
 """Images and labels from numpy files, checked before anything else sees them."""
 
+import dataclasses
 import pathlib
 from collections.abc import Collection
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Bool, Int32, UInt8
 
 from archrepair_jax.data.sources.contract import PARTS, DataSettings, Source, existing
 from archrepair_jax.data.splits import Split
@@ -13,7 +14,10 @@ from archrepair_jax.files import read_npz
 
 
 def read(settings: DataSettings) -> Source:
-    """An ``.npz`` with x_train, y_train, x_test, y_test and, optionally, x_validation and y_validation."""
+    """An ``.npz`` with x_train, y_train, x_test, y_test and, optionally, x_validation and y_validation.
+
+    ``class_names`` are read if it has them, and ``failing``, the places in x_train of those that are to be repaired.
+    """
     path = existing(settings, "an .npz file with x_train, y_train, x_test and y_test")
     arrays = read_npz(path, lambda declared: wanted(path, declared))
     parts = {}
@@ -27,7 +31,15 @@ def read(settings: DataSettings) -> Source:
         raise InputError(
             f"y_train of {path} goes up to {classes[-1]} but never is {gaps[0]}: number the classes 0..K-1 without gaps"
         )
-    return Source(path.stem, tuple(map(str, classes)), parts)
+    if "failing" in arrays:
+        marked = to_mask(arrays["failing"], len(parts["train"]), f"failing of {path}")
+        parts["train"] = dataclasses.replace(parts["train"], failing=marked)
+    names = arrays.get("class_names", classes.astype(str))
+    if names.dtype.kind != "U" or names.shape != classes.shape:
+        raise InputError(
+            f"class_names of {path} is {names.dtype} {names.shape}: give {len(classes)} texts, one a class of y_train"
+        )
+    return Source(path.stem, tuple(map(str, names)), parts)
 
 
 def wanted(path: pathlib.Path, there: Collection[str]) -> list[str]:
@@ -36,7 +48,20 @@ def wanted(path: pathlib.Path, there: Collection[str]) -> list[str]:
     names = [f"{kind}_{part}" for part in ("train", *validation, "test") for kind in "xy"]
     if missing := [name for name in names if name not in there]:
         raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(there) or 'nothing'}")
-    return names
+    return names + [name for name in ("failing", "class_names") if name in there]
+
+
+def to_mask(array: np.ndarray, count: int, where: str) -> Bool[np.ndarray, " N"]:
+    """Which of ``count`` images are meant, by a mask or by their places. Raises InputError for anything else."""
+    if array.dtype == bool and array.shape == (count,):
+        return array
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or not array.size:
+        raise InputError(f"{where} holds no indices: give whole numbers, the places of images in train")
+    if array.min() < 0 or array.max() >= count:
+        raise InputError(f"{where} goes from {array.min()} to {array.max()}, but train has {count} images")
+    mask = np.zeros(count, bool)
+    mask[array] = True
+    return mask
 
 
 def to_images(array: np.ndarray, where: str) -> UInt8[np.ndarray, "N H W C"]:

@@ -15,7 +15,8 @@ class DataSettings:
     """Which data set, and how it is divided.
 
     Attributes:
-        name: ``digits`` (comes with scikit-learn), ``npz``, ``folder``, or ``tfds:NAME[/CONFIG][:VERSION]``.
+        name: ``digits`` (comes with scikit-learn), ``npz``, ``folder`` (or ``folder:HEIGHTxWIDTH``, which brings all
+            images to that size), or ``tfds:NAME[/CONFIG][:VERSION]``.
         path: the ``.npz`` file, the image folder, or the TFDS folder ("" for TFDS's own); ``digits`` takes none.
         validation_fraction: share of the source's training images that becomes the validation split, where the source
             has none of its own.
@@ -48,11 +49,13 @@ class Source:
     """A data set as it came: its name, its classes in the order of their labels, and the parts that it has.
 
     ``train`` is always among the parts; ``validation`` and ``test`` are carved from it where they are missing.
+    ``notes`` are what one should know of how they were read.
     """
 
     name: str
     class_names: tuple[str, ...]
     parts: dict[str, Split]
+    notes: tuple[str, ...] = ()
 
 
 def existing(settings: DataSettings, what: str) -> pathlib.Path:

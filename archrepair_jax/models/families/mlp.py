@@ -33,7 +33,7 @@ class Layer(Block):
         self.linear = nn.Dense(self.width, kernel_init=nn.initializers.he_normal())
 
     def branch(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B D"]:
-        x = self.linear(x.reshape(len(x), -1))
+        x = self.linear(x.reshape(x.shape[0], -1))
         record(self, "linear", x)
         return x
 

@@ -60,7 +60,12 @@ def read_onnx(path: str | os.PathLike) -> tuple[Network, Variables]:
 
 
 def write_onnx(path: str | os.PathLike, network: Network, variables: Variables) -> None:
-    """Writes a network of mlp form, whole or not at all: ``input`` [N, …] as the network's own, ``logits`` [N, K].
+    """Writes a network of mlp form, whole or not at all, as ``plain_onnx`` has it."""
+    write_whole(path, plain_onnx(network, variables))
+
+
+def plain_onnx(network: Network, variables: Variables) -> bytes:
+    """A network of mlp form as ``read_onnx`` and provers read it, from ``input`` [N, …] to ``logits`` [N, K].
 
     Raises InputError naming the block for a network of another form.
     """
@@ -90,7 +95,7 @@ def write_onnx(path: str | os.PathLike, network: Network, variables: Variables) 
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
     )
-    write_whole(path, model.SerializeToString())
+    return model.SerializeToString()
 
 
 def constant_arrays(onnx: ModuleType, graph: Any) -> Iterator[tuple[str, np.ndarray]]:

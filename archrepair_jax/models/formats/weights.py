@@ -4,6 +4,7 @@ Both are named arrays, in ``.npz`` or ``.safetensors``. A torch file has dotted 
 variable, as ``params/stem/conv1/kernel``. A ``/`` in its keys tells our format, since no torch module name has one.
 """
 
+import math
 import os
 import pathlib
 import re
@@ -218,11 +219,28 @@ def load_weights(
     """
     arrays = read_arrays(path)
     if any("/" in key for key in arrays):
-        return assemble(path, arrays, own_names(network))
+        table = own_names(network)
+        check_classes(path, arrays, table, network)
+        return assemble(path, arrays, table)
     if all(key.startswith("module.") for key in arrays):
         arrays = {key.removeprefix("module."): array for key, array in arrays.items()}
     arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
-    return assemble(path, arrays, torch_names(network, settings, names))
+    table = torch_names(network, settings, names)
+    check_classes(path, arrays, table, network)
+    return assemble(path, arrays, table)
+
+
+def check_classes(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], table: Mapping[str, Entry], network: Network
+) -> None:
+    """Raises InputError where the weights are of a network that tells another number of classes apart."""
+    for key, entry in table.items():
+        if entry.path[1] == network.names[-1] and entry.path[-1] == "bias" and key in arrays:
+            if (count := arrays[key].size) != math.prod(entry.stored):
+                raise InputError(
+                    f"{path} tells {count} classes apart, but the data have {network.num_classes}: choose weights and "
+                    "data that agree"
+                )
 
 
 def load_variables(path: str | os.PathLike, network: Network) -> Variables:
@@ -235,5 +253,10 @@ def save_variables(path: str | os.PathLike, variables: Variables) -> None:
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"cannot save variables as {path}; give a name that ends in .safetensors")
+    write_whole(path, pack_variables(variables))
+
+
+def pack_variables(variables: Variables) -> bytes:
+    """The content of such a file."""
     flat = traverse_util.flatten_dict(variables, sep="/")
-    write_whole(path, safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in flat.items()}))
+    return safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in flat.items()})

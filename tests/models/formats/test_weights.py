@@ -204,6 +204,17 @@ def test_one_error_names_everything_that_does_not_fit(tmp_path):
     assert "3 without finite float32 values (bn1.running_mean, bn1.weight, linear.bias)" in message
 
 
+def test_weights_that_tell_another_number_of_classes_apart(tmp_path):
+    settings, network, variables = small()
+    arrays = {key: np.ascontiguousarray(array) for key, array in torch_arrays(network, settings, variables).items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "torch.safetensors")
+    save_variables(tmp_path / "own.safetensors", variables)
+    other = build(settings, network.image_shape, network.num_classes + 1)
+    for name in ("torch", "own"):
+        said = refusal(tmp_path / f"{name}.safetensors", other, settings)
+        assert f"tells {network.num_classes} classes apart, but the data have {network.num_classes + 1}" in said
+
+
 def test_long_lists_are_counted_not_printed(tmp_path):
     settings, network, _ = small()
     np.savez(tmp_path / "weights.npz", nothing=np.zeros(1, np.float32))
