@@ -12,7 +12,6 @@ import nbformat
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from nbclient.exceptions import CellExecutionError
 from PIL import Image
 from program import CONFIG, PATIENCE, ROOT
 from sklearn.datasets import load_digits
@@ -231,7 +230,8 @@ def test_cifar10_trains_and_repairs_a_set_of_tfds(execute, tmp_path):
 @pytest.mark.slow
 def test_ablation_prints_a_table_and_draws_it(execute, tmp_path):
     outputs = execute("ablation", CONFIG="ablation.py:quick", TABLE=str(tmp_path / "table.csv"))
-    assert "fine_tune_network less fine_tune_last" in printed(outputs["run"])
+    said = printed(outputs["run"])
+    assert "labels_200, 1 seed " in said and "fine_tune_network less fine_tune_last" in said
     assert len(shown(outputs["figure"], "image/png")) == 1
 
 
@@ -254,7 +254,9 @@ def test_regions_repairs_proves_and_checks(execute, tmp_path):
     assert "1 proved" in page and len(shown(outputs["plane"], "image/png")) == 1
 
 
-@pytest.mark.slow
-def test_it_stops_when_the_run_fails(execute, tmp_path):
-    with pytest.raises(CellExecutionError, match="the run ended early"):
-        execute("quickstart", CONFIG="configs/gone.py", WORKDIR=str(tmp_path / "run"))
+def test_a_run_that_fails_stops_the_notebook_under_its_last_line(monkeypatch, capsys):
+    space = {"REPOSITORY": ""}
+    exec(sources("quickstart")["install"], space)
+    with pytest.raises(RuntimeError, match="the run ended early; its last line above says why"):
+        space["program"]("archrepair_jax", "--config", "gone.py", "--workdir", "run")
+    assert "archrepair-jax: cannot read the config" in capsys.readouterr().out.splitlines()[-1]
