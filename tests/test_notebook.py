@@ -186,8 +186,8 @@ def test_quickstart_repairs_reports_and_classifies(execute, tmp_path):
 
 @pytest.mark.slow
 def test_own_model_repairs_it_and_gives_it_back(execute, tmp_path):
-    outputs = execute("own_model", STEPS=60, BUDGET=4096, KINDS=("impulse_noise-5",), WORKDIR=str(tmp_path / "run"))
-    assert "images are wrong" in printed(outputs["diagnosis"]) and "impulse_noise-5" in printed(outputs["diagnosis"])
+    outputs = execute("own_model", STEPS=60, BUDGET=4096, KINDS=("contrast-5",), WORKDIR=str(tmp_path / "run"))
+    assert "images are wrong" in printed(outputs["diagnosis"]) and "contrast-5" in printed(outputs["diagnosis"])
     (summary,) = shown(outputs["repair"], "text/plain")
     assert "of" in summary and "failures" in summary
     (page,) = shown(outputs["report"], "text/html")
