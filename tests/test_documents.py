@@ -16,11 +16,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from program import ROOT
+from program import ROOT, settled
 
 from archrepair_jax import api
-from archrepair_jax.cli.packaged import found
-from archrepair_jax.cli.tasks import TASKS
 from archrepair_jax.repair import METHODS
 from archrepair_jax.study import summary
 
@@ -110,20 +108,9 @@ def commands():
 
 @pytest.mark.parametrize("command", list(commands()))
 def test_a_command_is_one_that_the_program_takes(command, monkeypatch):
-    """As far as its settings: nothing is run."""
-    from absl.testing import flagsaver
-
-    from archrepair_jax.cli.command_line import parse
-
     start = next(place for place, word in enumerate(command) if word.startswith("archrepair_jax"))
-    argv = ["archrepair-jax", *command[start + 1 :]]
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("sys.argv", argv)
-    monkeypatch.delitem(sys.modules, "config_config", raising=False)
-    with flagsaver.flagsaver():
-        config, workdir = parse(found(argv))
-    TASKS[config.get("task", "images")].settings(config)
-    assert workdir.startswith("runs/")
+    settled(monkeypatch, *command[start + 1 :])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

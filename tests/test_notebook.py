@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
-from program import CONFIG, PATIENCE, ROOT
+from program import CONFIG, PATIENCE, ROOT, settled
 from sklearn.datasets import load_digits
 from tiny_networks import planar_network
 
+import archrepair_jax as ar
 from archrepair_jax.data.sources.digits import enlarge
 from archrepair_jax.models.formats.nnet import Normalization, write_nnet
 
@@ -225,6 +226,22 @@ def test_cifar10_trains_and_repairs_a_set_of_tfds(execute, tmp_path):
     )
     (page,) = shown(outputs["report"], "text/html")
     assert "resnet8" in page and "small_colours" in page and "conditional" in page
+
+
+def test_the_whole_of_cifar10_is_what_a_run_takes(monkeypatch):
+    space = {"ar": ar, "backend": "tpu"}
+    exec(sources("cifar10_tpu")["parameters"], space)
+    exec(sources("cifar10_tpu")["settings"], space)
+    settings = settled(monkeypatch, "--config", "my_data", "--workdir", "run", *space["flags"])
+    assert settings.model.name == "resnet18" and len(settings.evaluation.kinds) == 15
+    with pytest.raises(RuntimeError, match="choose a TPU or GPU runtime, or set QUICK = True"):
+        exec(sources("cifar10_tpu")["settings"], space | {"backend": "cpu"})
+
+
+def test_the_whole_ablation_is_what_a_study_takes(monkeypatch, tmp_path):
+    (tmp_path / "ablation.py").write_text(sources("ablation")["study"].partition("\n")[2])
+    flags = "--config", str(tmp_path / "ablation.py"), "--config.table=table.csv"
+    assert len(settled(monkeypatch, *flags, "--workdir", "run").cells) == 2
 
 
 @pytest.mark.slow
