@@ -88,7 +88,7 @@ def repair(
         model: see above; it is left as it is.
         train: images [N, H, W, C] (uint8, or floats in [0, 1], rounded to 256 levels) and labels [N], to learn from.
         validation: likewise; one half chooses, the other is the guard that accepts.
-        method: one of the README's repairs and controls; ``auto`` lets several race.
+        method: one of docs/methods.md, a repair or a control; ``auto`` lets several race.
         budget: sample-gradients for each arm, the control included (``controls`` of ``settings`` names others).
         kinds: corruptions to repair, of ``KINDS``, as ``gaussian_noise`` (at severity 3) or ``gaussian_noise-5``;
             without any, the failures on the images as they are.

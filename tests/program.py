@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl.testing import flagsaver
 
+from archrepair_jax.cli.command_line import parse
+from archrepair_jax.cli.packaged import found
 from archrepair_jax.main import main
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -92,6 +94,18 @@ def inside(monkeypatch, *arguments: str) -> int:
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # its name for the last config file
     with flagsaver.flagsaver():
         return main(argv)
+
+
+def settled(monkeypatch, *arguments: str) -> Any:
+    """The settings that a command line comes to; nothing is run."""
+    from archrepair_jax.cli.tasks import TASKS  # here, because conftest.py comes before the hook that checks shapes
+
+    argv = ["archrepair-jax", *arguments]
+    monkeypatch.setattr("sys.argv", argv)  # ml_collections looks there, too
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # its name for the last config file
+    with flagsaver.flagsaver():
+        config, _ = parse(found(argv))
+    return TASKS[config.get("task", "images")].settings(config)
 
 
 def steps_kept(folder: pathlib.Path) -> int:

@@ -1,4 +1,4 @@
-"""An import only ever points downwards through the rooms, in the order in which the README's table has them."""
+"""An import only ever points downwards through the rooms, in the order of the table in docs/concepts.md."""
 
 import ast
 import graphlib
@@ -12,8 +12,8 @@ PACKAGE = "archrepair_jax"
 
 
 def table() -> list[str]:
-    """The rooms in the README's order, from the top, as ``cli/`` and ``errors.py``."""
-    rows = (ROOT / "README.md").read_text("utf-8").split("| room | what lives there |")[1].split("\n\n")[0]
+    """The rooms in that order, from the top, as ``cli/`` and ``errors.py``."""
+    rows = (ROOT / "docs/concepts.md").read_text("utf-8").split("| room | what lives there |")[1].split("\n\n")[0]
     return [room for row in re.findall(r"^\| (`.*?) \|", rows, re.M) for room in re.findall(r"`(.+?)`", row)]
 
 
@@ -51,7 +51,7 @@ def room(module: str) -> str:
     return [*module.split("."), "the package itself"][1]
 
 
-def test_the_readme_names_every_room():
+def test_the_table_names_every_room():
     entries = [path for path in (ROOT / PACKAGE).iterdir() if path.name not in ("__init__.py", "__pycache__")]
     rooms = {f"{path.name}/" for path in entries if any(path.rglob("*.py"))}
     assert sorted(table()) == sorted(rooms | {path.name for path in entries if path.suffix == ".py"})

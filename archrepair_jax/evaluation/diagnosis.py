@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import ArrayLike, Float, Int, Shaped
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.evaluation.metrics import Rate, wilson
@@ -51,9 +51,9 @@ class Diagnosis:
 
 
 def diagnose(
-    labels: Int[np.ndarray, " N"],
-    predictions: Int[np.ndarray, " N"] | Float[np.ndarray, "N K"],
-    images: Shaped[np.ndarray, "N ..."] | None = None,
+    labels: Int[ArrayLike, " N"],
+    predictions: Int[ArrayLike, " N"] | Float[ArrayLike, "N K"],
+    images: Shaped[ArrayLike, "N ..."] | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> Diagnosis:
     """Which classes and images are wrong. See ``Diagnosis`` and, for ``doubtful``, ``unlike`` and ``contradicting``.

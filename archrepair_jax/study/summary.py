@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from archrepair_jax.reporting.wording import count
 from archrepair_jax.study.jobs import Job
 from archrepair_jax.study.table import MEASURED, Row
 
@@ -25,7 +26,7 @@ def summary(jobs: Sequence[Job], rows: Mapping[str, Row]) -> list[str]:
         body += [(name, means(found, "after")) for name, found in methods.items()]
         first, *others = methods
         body += [(f"{first} less {name}", differences(methods[first], methods[name])) for name in others]
-        lines += aligned([(f"{cell}, {len(own)} seeds", MEASURED), *body]) + [""]
+        lines += aligned([(f"{cell}, {count(len(own), 'seed')}", MEASURED), *body]) + [""]
     return lines[:-1]
 
 
