@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.keys import named
@@ -27,7 +28,7 @@ from archrepair_jax.search.conditional import RESIDUAL, ConditionalFilters, Filt
 from archrepair_jax.search.filters import GATED, measured, reference
 from archrepair_jax.training.batches import Pool, scaled
 from archrepair_jax.training.descent import Rates, TuningSettings
-from archrepair_jax.training.ledger import FORWARD
+from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.loop import Loop
 from archrepair_jax.training.parallel import Devices, ParallelMap
 
@@ -101,30 +102,36 @@ def starting(problem: Problem, edit: Inserted, key: jax.Array, loop: Loop) -> Va
 
 
 def tune_inserted(
-    problem: Problem,
-    edit: Inserted,
-    start: Variables,
-    settings: RepairSettings,
-    own: ConditionalSettings,
-    loop: Loop,
-    begin: Variables | None = None,
+    problem: Problem, edit: Inserted, start: Variables, settings: RepairSettings, own: ConditionalSettings, loop: Loop
 ) -> Repair:
-    """Descends on the inserted block, and on what learns beside it, with what is left of the budget.
+    """Descends on the inserted block, and on what learns beside it, with what is left of the budget."""
+    with loop.ledger.set_aside(gates_price(problem, edit, start, loop)):
+        variables = descended(problem, edit, start, settings, own, loop)
+    return inserted(problem, edit, start, variables, own.beside, loop)
 
-    ``start`` is where the original is, ``begin`` where the descent begins, if not there.
-    """
-    before, gates = pool(problem, "train", edit.before, loop), gating(edit.genotype, loop.devices)
-    shown = before.inputs[problem.train.some_of_each_view(MEASURED)]
-    with loop.ledger.set_aside(gates.price(block_variables(start, edit.name), shown)):
-        network, rates, examples, tuning = descent(problem, edit, settings, own, loop)
-        variables = descend(network, begin or start, rates, examples, tuning, loop, train=False)
-    trained, views = block_variables(variables, edit.name), problem.train.views
-    means = loop.map("gates", gates, trained, shown).reshape(len(views), len(shown) // len(views), -1).mean(1)
+
+def descended(
+    problem: Problem, edit: Inserted, begin: Variables, settings: RepairSettings, own: ConditionalSettings, loop: Loop
+) -> Variables:
+    """The edited network's variables after as many steps from where they begin as the budget pays for."""
+    network, rates, examples, tuning = descent(problem, edit, settings, own, loop)
+    return descend(network, begin, rates, examples, tuning, loop, train=False)
+
+
+def inserted(problem: Problem, edit: Inserted, start: Variables, variables: Variables, what: str, loop: Loop) -> Repair:
+    """The repair, and what there is to tell of it; ``start`` is where the original is, ``what`` learned beside."""
+    trained, views, shown = (
+        block_variables(variables, edit.name),
+        problem.train.views,
+        shown_to_gates(problem, edit, loop),
+    )
+    values = loop.map("gates", gating(edit.genotype, loop.devices), trained, shown)
+    means = values.reshape(len(views), len(shown) // len(views), -1).mean(1)
     trace = {
         "before": edit.before,
         "filters": list(edit.genotype.operations),
         "hidden": edit.genotype.hidden,
-        "beside": own.beside,
+        "beside": what,
         "added_parameters": sum(leaf.size for leaf in jax.tree.leaves(trained["params"])),
         "gates": {
             str(view): dict(zip(edit.genotype.gated, row, strict=True))
@@ -132,6 +139,17 @@ def tune_inserted(
         },
     }
     return Repair((edit,), variables, start, trace)
+
+
+def shown_to_gates(problem: Problem, edit: Inserted, loop: Loop) -> Array:
+    """The train examples, as they enter the block, that the report tells the gates of."""
+    return pool(problem, "train", edit.before, loop).inputs[problem.train.some_of_each_view(MEASURED)]
+
+
+def gates_price(problem: Problem, edit: Inserted, start: Variables, loop: Loop) -> Cost:
+    """What it will cost to tell the gates."""
+    shown = shown_to_gates(problem, edit, loop)
+    return gating(edit.genotype, loop.devices).price(block_variables(start, edit.name), shown)
 
 
 def descent(

@@ -4,9 +4,9 @@ Blocks of all candidates stand in front of several positions at once and learn i
 ICLR 2019), alphas over positions and over candidates apart from the weights. At each position the candidates that the
 validation loss misses most when they are taken out (DARTS-PT, Wang et al., ICLR 2021) make up its genotypes. The best
 of every position are halved on validation examples (successive halving, Jamieson and Talwalkar, AISTATS 2016), then the
-last one with each choice of weights that learn beside, and the rest of the budget tunes what is left. How these are put
-together is ours; so is that genotypes are halved with new weights: those that have learned beside other positions' do
-not tell how they would do alone.
+last one with each choice of weights that learn beside, and the rest of the budget tunes what is left; what more steps
+make worse stays as it was. How these are put together is ours; so is that genotypes are halved with new weights: those
+that have learned beside other positions' do not tell how they would do alone.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.keys import named
 from archrepair_jax.models.network import Variables, block_variables
 from archrepair_jax.repair.architecture import TRACE as ALPHAS
-from archrepair_jax.repair.conditional import TRACE, starting, story, tune_inserted
+from archrepair_jax.repair.conditional import TRACE, descended, gates_price, inserted, starting, story
 from archrepair_jax.repair.conditional_space import (
     ConditionalSearchSettings,
     affordable,
@@ -30,7 +30,7 @@ from archrepair_jax.repair.conditional_space import (
     space,
 )
 from archrepair_jax.repair.edits import Inserted
-from archrepair_jax.repair.halving import HALVING, Finalist, halve
+from archrepair_jax.repair.halving import HALVING, Finalist, better, better_price, halve
 from archrepair_jax.repair.method import Method, Plan, prefix_passes, step_passes
 from archrepair_jax.repair.problem import Problem, Repair, pool
 from archrepair_jax.repair.settings import RepairSettings
@@ -63,8 +63,12 @@ def conditional_search(
     best, rounds = halve(problem, settings, own, finalists, "halving", loop)
     mates = [dataclasses.replace(best, beside=what) for what in own.beside]
     best, more = halve(problem, settings, own, mates, "beside", loop)
+    later = better_price(problem, best, own, loop) + gates_price(problem, best.edit, best.variables, loop)
+    with loop.ledger.set_aside(later):
+        variables = descended(problem, best.edit, best.variables, settings, own.tuned(best.beside), loop)
+    best = better(problem, best, variables, settings, own, loop)
     start = silent(problem.variables, best.edit, blocks, relaxation)
-    repair = tune_inserted(problem, best.edit, start, settings, own.tuned(best.beside), loop, best.variables)
+    repair = inserted(problem, best.edit, start, best.variables, best.beside, loop)
     trace = {
         "alphas": [{"step": entry["step"], "edges": shares(entry["alphas"])} for entry in [first, *history]],
         "operations": relaxation.candidates,
@@ -140,9 +144,10 @@ def least_search(plan: Plan) -> int:
             halved += tried * (step * steps + FORWARD * own.halving_examples)
             tried, steps = (tried + 1) // 2, 2 * steps
     plans = [dataclasses.replace(plan, block=where) for where, _ in relaxation.genotypes]
+    last = FORWARD * own.halving_examples
     prefixes = prefix_passes(plans[0], "validation") + sum(prefix_passes(each, "train") for each in plans)
     tuned = least_random(plan) - max(prefix_passes(each, "train") for each in plans)
-    return prefixes + searched + FORWARD * judged + halved + tuned
+    return prefixes + searched + FORWARD * judged + halved + tuned + last
 
 
 def tell(trace: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from archrepair_jax.models.network import Network, Variables
+from archrepair_jax.models.network import Variables
 from archrepair_jax.repair.conditional import TRACE, descent
 from archrepair_jax.repair.conditional_space import ConditionalSearchSettings
 from archrepair_jax.repair.edits import Inserted
@@ -21,7 +21,9 @@ from archrepair_jax.repair.problem import Problem, prefix_map
 from archrepair_jax.repair.settings import RepairSettings
 from archrepair_jax.training.batches import Batch, repair_losses
 from archrepair_jax.training.descent import merge, start_state, tuning_step
+from archrepair_jax.training.ledger import Cost
 from archrepair_jax.training.loop import Loop
+from archrepair_jax.training.parallel import ParallelMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +69,7 @@ def halve(
             step, begin = tuning_step(network, rates, tuning, train=False), each.variables
             state, data = start_state(begin, rates, tuning, steps), (begin, examples)
             state, _ = loop.run(f"{name}{len(rounds)}-{number}", step, state, data, steps=steps)
-            variables = merge(begin, jax.device_get(state))
-            losses = validation_losses(problem, network, variables, settings, own, loop)
-            worse = each.losses is not None and each.losses.mean() <= losses.mean()
-            tried.append(each if worse else dataclasses.replace(each, variables=variables, losses=losses))
+            tried.append(better(problem, each, merge(begin, jax.device_get(state)), settings, own, loop))
         rounds.append([each.told for each in tried])
         finalists = ranked(tried)[: (len(tried) + 1) // 2]
     return finalists[0], rounds
@@ -89,23 +88,36 @@ def ranked(finalists: list[Finalist]) -> list[Finalist]:
     return sorted(finalists, key=score)
 
 
-def validation_losses(
+def better(
     problem: Problem,
-    network: Network,
+    each: Finalist,
     variables: Variables,
     settings: RepairSettings,
     own: ConditionalSearchSettings,
     loop: Loop,
-) -> Float[np.ndarray, "I"]:
-    """The repair loss of validation images, each one's mean over its views."""
-    examples = problem.validation
+) -> Finalist:
+    """With what more steps have made of the variables, unless validation images say that this is worse."""
+    examples, whole = problem.validation, judging(problem, each.edit, loop)
     rows = examples.some_of_each_view(own.halving_examples)
-    whole = prefix_map(network, len(network.blocks), loop.devices)
     logits = jnp.asarray(loop.map("halving", whole, variables, examples.images[rows]))
     right = jnp.asarray(examples.right[rows], jnp.float32)
     batch = Batch(logits, jnp.asarray(examples.labels[rows]), jnp.asarray(examples.logits[rows]), right)
     losses = np.asarray(repair_losses(logits, batch, settings.tuning.preserve))
-    return losses.reshape(len(examples.views), -1).mean(0)
+    losses = losses.reshape(len(examples.views), -1).mean(0)
+    if each.losses is not None and each.losses.mean() <= losses.mean():
+        return each
+    return dataclasses.replace(each, variables=variables, losses=losses)
+
+
+def better_price(problem: Problem, each: Finalist, own: ConditionalSearchSettings, loop: Loop) -> Cost:
+    """What it costs to tell which is better."""
+    rows = problem.validation.some_of_each_view(own.halving_examples)
+    return judging(problem, each.edit, loop).price(each.variables, problem.validation.images[rows])
+
+
+def judging(problem: Problem, edit: Inserted, loop: Loop) -> ParallelMap:
+    network = edit.apply(problem.network)
+    return prefix_map(network, len(network.blocks), loop.devices)
 
 
 FINALIST = {

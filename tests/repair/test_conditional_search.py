@@ -120,8 +120,8 @@ def test_the_least_that_it_says_is_what_it_needs(problem):
 
 @pytest.mark.slow
 def test_vectors_are_searched_too(problem):
-    own = dataclasses.replace(OWN, operations=(), positions=(), beside=("nothing", "suffix"))
-    repair, _, _ = searched(problem, own=own, budget=1000)
+    own = dataclasses.replace(OWN, operations=(), positions=("layer2",), beside=("nothing", "suffix"))
+    repair, _, _ = searched(problem, own=own)
     assert set(repair.edits[0].genotype.operations) <= {"film", "bottleneck"}
 
 
