@@ -81,7 +81,7 @@ def falling(rate: float, steps: int) -> optax.GradientTransformation:
     """
 
     def update(updates, state, params=None):
-        angle = jnp.minimum(state.count, state.steps) * (jnp.pi / state.steps)  # as XLA folds optax's, to the last bit
+        angle = jnp.minimum(state.count, state.steps) * (jnp.pi * (1 / state.steps))  # as XLA folds optax's, bit by bit
         share = 0.5 * (1 + jnp.cos(angle))
         return jax.tree.map(lambda leaf: -(rate * share) * leaf, updates), state.replace(count=state.count + 1)
 
