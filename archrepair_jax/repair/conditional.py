@@ -120,11 +120,8 @@ def descended(
 
 def inserted(problem: Problem, edit: Inserted, start: Variables, variables: Variables, what: str, loop: Loop) -> Repair:
     """The repair, and what there is to tell of it; ``start`` is where the original is, ``what`` learned beside."""
-    trained, views, shown = (
-        block_variables(variables, edit.name),
-        problem.train.views,
-        shown_to_gates(problem, edit, loop),
-    )
+    trained, views = block_variables(variables, edit.name), problem.train.views
+    shown = shown_to_gates(problem, edit, loop)
     values = loop.map("gates", gating(edit.genotype, loop.devices), trained, shown)
     means = values.reshape(len(views), len(shown) // len(views), -1).mean(1)
     trace = {
