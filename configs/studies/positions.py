@@ -14,9 +14,9 @@ every position tried anew; what more steps make worse stays as it was), until it
 Measured (results/positions.csv): the chosen position is 0.7 points [0.1, 1.3] behind the best one in the mean, each
 with ``conditional``, and **planted faults are answered in front of the head**, 2.0, 0.0 and 0.0 points behind the best
 position; when the search chose between the first block and the suspect alone, it stood on the image for all three. The
-search itself, whose budget pays for the choice as well, is 1.3 points [0.3, 2.3] behind a block that was put in the best
-place from the start: most where it needs many steps (impulse noise 4.7, the fault in stage 2 3.9, fog 3.3). One seed a
-set; the weights of an earlier table were trained on another processor, so that all rows were computed anew.
+search itself, whose budget pays for the choice as well, is 1.3 points [0.3, 2.3] behind a block that stood in the best
+place from the start: most where that needs many steps (impulse noise 4.7, the fault in stage 2 3.9, fog 3.3). One seed
+a set; the weights of an earlier table were trained on another processor, so that all rows were computed anew.
 
 Expected time: a quarter of a minute an arm and core, a minute and a half for one that searches.
 """
