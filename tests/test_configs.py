@@ -21,6 +21,7 @@ ARGUMENTS = {
     "digits": ("", "quick"),
     "my_data": ("",),
     "mnist_adversarial": ("", "quick", "fashion", "fashion_quick"),
+    "my_program": ("",),
     "programs": ("", "quick", "table"),
     "studies/few_labels": ("", "tuning", "search_against"),
     "studies/positions": ("",),

@@ -9,7 +9,8 @@ import numpy as np
 from archrepair_jax.programs import trials
 from archrepair_jax.programs.data import Data, Split
 from archrepair_jax.programs.engine import run
-from archrepair_jax.programs.program import Program, dense
+from archrepair_jax.programs.layers import dense
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.search import Search
 from archrepair_jax.programs.space import space
 from archrepair_jax.programs.techniques import TECHNIQUES

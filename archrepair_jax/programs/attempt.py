@@ -1,6 +1,5 @@
 """One trial: a program is trained, looked at, and what came out is told to the store."""
 
-import dataclasses
 import hashlib
 import json
 
@@ -45,6 +44,7 @@ def attempt(search: Search, trial: Trial, thinking: float) -> bool:
         score, state, status = tell(search, program, key, ledger, trial)
     trial.set_user_attr("seconds", {**clock.cost, "thinking": thinking})
     trial.set_user_attr("score", score)
+    trial.set_user_attr("multiply_adds", ledger.spent.multiply_adds)
     trial.set_user_attr("passes", ledger.spent.passes - taken)
     return end(search, trial, status, score, state)
 
@@ -81,4 +81,4 @@ def end(search: Search, trial: Trial, status: str, score: float | None = None, s
 
 
 def digest(program: Program) -> str:
-    return hashlib.sha256(json.dumps(dataclasses.asdict(program), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(program.fields, sort_keys=True).encode()).hexdigest()

@@ -9,15 +9,18 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from archrepair_jax.keys import named
+from archrepair_jax.models.wrap import mode
 from archrepair_jax.programs.ingredients import ACTIVATIONS, REGULARIZERS, initial
-from archrepair_jax.programs.program import Layer, Program
+from archrepair_jax.programs.layers import Layer
+from archrepair_jax.programs.program import Program
 
 
 class Model(nn.Module):
     """The layers of a program.
 
     Called with inputs [B, …], it gives what goes into the last activation and what comes out, both [B, K]. What every
-    layer with weights gives out is sown in ``intermediates`` under its number.
+    layer with weights gives out is sown in ``intermediates`` under its number. A module of somebody's own may keep
+    running statistics.
     """
 
     layers: tuple[Layer, ...]
@@ -33,6 +36,11 @@ class Model(nn.Module):
                     x = nn.Dropout(layer.rate, deterministic=not train)(x)
                 case "max_pool":
                     x = nn.max_pool(x, (layer.window,) * 2, (layer.window,) * 2)
+                case "module":
+                    number += 1
+                    before = layer.module.copy(name=f"layer{number}_0")(x, **mode(layer.module, train))
+                    x = ACTIVATIONS[layer.act](before)
+                    self.sow("intermediates", f"layer{number}", x)
                 case _:
                     number += 1
                     for copy in range(layer.layer):
@@ -53,24 +61,37 @@ def generator(key: PRNGKeyArray, name: str) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(named(key, name))))
 
 
-def start(program: Program, shape: tuple[int, ...], key: PRNGKeyArray) -> dict:
-    """The parameters before training, for inputs of a shape. Raises InputError where an initialiser does not fit."""
-    params = {}
-    for name, own in shapes(program.layers, shape).items():
+def start(program: Program, shape: tuple[int, ...], key: PRNGKeyArray) -> tuple[dict, dict]:
+    """The parameters before training, for inputs of a shape, and what a module keeps beside them.
+
+    Raises InputError where an initialiser does not fit.
+    """
+    if any(layer.kind == "module" for layer in program.layers):
+        variables = Model(program.layers).init(named(key, "module"), jnp.zeros((1, *shape)))
+    else:
+        _, variables = shapes(program.layers, shape)
+    params = dict(variables["params"])
+    for name, own in params.items():
         number = int(name.removeprefix("layer").partition("_")[0])
         layer = program.layers[program.weighted[number - 1]]
-        params[name] = {
-            part: initial(starts, own[part].shape, generator(key, f"{name}-{part}"))
-            for part, starts in (("kernel", layer.ki), ("bias", layer.bi))
-        }
-    return params
+        if layer.kind != "module":
+            params[name] = {
+                part: initial(starts, own[part].shape, generator(key, f"{name}-{part}"))
+                for part, starts in (("kernel", layer.ki), ("bias", layer.bi))
+            }
+    return params, beside(variables)
+
+
+def beside(variables: dict) -> dict:
+    """What a module keeps beside its parameters."""
+    return {name: each for name, each in variables.items() if name != "params"}
 
 
 @functools.lru_cache(maxsize=256)
-def shapes(layers: tuple[Layer, ...], shape: tuple[int, ...]) -> dict:
-    """Those of the parameters."""
+def shapes(layers: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[tuple, dict]:
+    """Those of what comes out for one example, and of all variables."""
     example = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    return jax.eval_shape(Model(layers).init, jax.random.key(0), example)["params"]
+    return jax.eval_shape(Model(layers).init_with_output, jax.random.key(0), example)
 
 
 def penalty(program: Program, params: dict) -> Float[Array, ""]:

@@ -12,7 +12,8 @@ import numpy as np
 from archrepair_jax.errors import one_of
 from archrepair_jax.programs.data import Data, Split
 from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS
-from archrepair_jax.programs.program import Program, Value
+from archrepair_jax.programs.layers import Value
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.recipe import LOSSES, OPTIMIZERS
 
 Changes = dict[str, Value]

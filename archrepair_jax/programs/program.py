@@ -4,60 +4,22 @@ Layers with weights are numbered from 1, and a field of one carries its number: 
 initialisers of kernel and bias), ``kr2`` (the kernel's regulariser); hidden dense ones also have ``unit2`` (how wide
 they are) and ``layer2`` (how many copies of it there are); ``drop1`` is the first dropout's rate. The other fields are
 the program's own: ``loss``, ``optimizer``, ``lr``, ``batch_size``, ``epochs``, ``scale``. Names after the replication
-package of Kim et al. (ICST 2023), but for its numbers of hidden layers, which count these alone.
+package of Kim et al. (ICST 2023), but for its numbers of hidden layers, which count these alone. A Flax module counts
+as one layer with weights, and its own fields go by their own names.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import flax.linen as nn
+
 from archrepair_jax.errors import InputError, one_of, within
-from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS, REGULARIZERS
+from archrepair_jax.models.adopt import with_tuples
+from archrepair_jax.programs.layers import INSIDE, Layer, Value, own_fields
 from archrepair_jax.programs.recipe import LOSSES, OPTIMIZERS
 
-Value = str | int | float
-
 OWN = ("loss", "optimizer", "lr", "batch_size", "epochs", "scale")
-OF_LAYERS = {"act": ACTIVATIONS, "ki": INITIALIZERS, "bi": INITIALIZERS, "kr": REGULARIZERS}
-KINDS = ("dense", "conv", "max_pool", "dropout", "flatten")
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """One layer.
-
-    Attributes:
-        kind: one of ``KINDS``.
-        unit: outputs of a dense layer, channels of a convolution.
-        window: a convolution's or a pooling's, on both axes; a convolution pads nothing unless ``same``.
-        rate: a dropout's.
-        act, ki, bi, kr: of layers with weights: keys of ``ACTIVATIONS``, ``INITIALIZERS`` and ``REGULARIZERS``.
-        layer: how many copies of a dense layer stand here.
-    """
-
-    kind: str
-    unit: int = 0
-    window: int = 0
-    same: bool = False
-    rate: float = 0.0
-    act: str = "linear"
-    ki: str = "glorot_uniform"
-    bi: str = "zeros"
-    kr: str = "none"
-    layer: int = 1
-
-    def __post_init__(self):
-        one_of("kind", [self.kind], KINDS)
-        within("rate", self.rate, 0, 1)
-        for name, known in OF_LAYERS.items():
-            one_of(name, [getattr(self, name)], known)
-        if self.weighted:
-            within("unit", self.unit, 1)
-        within("layer", self.layer, 0, 16)
-
-    @property
-    def weighted(self) -> bool:
-        return self.kind in ("dense", "conv")
 
 
 class Edit(NamedTuple):
@@ -80,6 +42,7 @@ class Program:
         loss, optimizer: keys of ``LOSSES`` and ``OPTIMIZERS``.
         lr, batch_size, epochs: as Keras's ``fit`` takes them.
         scale: what inputs are divided by before anything else.
+        may_change: the values that a field may take, where its owner says so; by field name.
     """
 
     layers: tuple[Layer, ...]
@@ -89,6 +52,7 @@ class Program:
     batch_size: int = 32
     epochs: int = 1
     scale: float = 1.0
+    may_change: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     def __post_init__(self):
         one_of("loss", [self.loss], LOSSES)
@@ -108,10 +72,11 @@ class Program:
         """By field name, where a layer's field is."""
         places = {}
         for number, place in enumerate(self.weighted, 1):
-            names = ("act", "ki", "bi", "kr")
+            names = self.layers[place].names
             if self.layers[place].kind == "dense" and place != self.weighted[-1]:
                 names += ("unit", "layer")
-            places |= {f"{name}{number}": (place, name) for name in names}
+            for name in names:
+                places[name.removeprefix(INSIDE) if name.startswith(INSIDE) else f"{name}{number}"] = place, name
         dropouts = [place for place, layer in enumerate(self.layers) if layer.kind == "dropout"]
         return places | {f"drop{number}": (place, "rate") for number, place in enumerate(dropouts, 1)}
 
@@ -119,7 +84,7 @@ class Program:
     def fields(self) -> dict[str, Value]:
         """Every field's value by its name."""
         own = {name: getattr(self, name) for name in OWN}
-        return own | {name: getattr(self.layers[place], key) for name, (place, key) in self._places.items()}
+        return own | {name: self.layers[place][key] for name, (place, key) in self._places.items()}
 
     def changed(self, changes: Mapping[str, Value]) -> "Program":
         """With other values in some fields. Raises InputError for a field or a value that there is not."""
@@ -129,7 +94,7 @@ class Program:
         for name, value in changes.items():
             if name in places:
                 place, key = places[name]
-                layers[place] = dataclasses.replace(layers[place], **{key: value})
+                layers[place] = layers[place].changed(key, value)
         return dataclasses.replace(self, layers=tuple(layers), **own)
 
     def edits(self, other: "Program") -> tuple[Edit, ...]:
@@ -138,21 +103,43 @@ class Program:
         return tuple(Edit(name, value, there[name]) for name, value in self.fields.items() if value != there[name])
 
 
-def dense(unit: int, act: str = "linear", **others: Value) -> Layer:
-    return Layer("dense", unit, act=act, **others)
+def from_module(
+    module: nn.Module,
+    optimizer: str,
+    loss: str,
+    lr: float,
+    may_change: Mapping[str, Sequence[Value]],
+    *,
+    act: str = "softmax",
+    **others: Value,
+) -> Program:
+    """A program around a Flax Linen module of one's own.
 
+    Args:
+        module: gives outputs [B, K] for inputs [B, …]; it is told whether it trains if it asks for ``train``, as
+            ``wrap`` tells it.
+        optimizer, loss, lr: as in ``Program``.
+        may_change: values to try, by field: the module's own fields, or the program's, whose values are our choice
+            where they are not named here. One value alone leaves a field as it is.
+        act: what follows the module's outputs, a key of ``ACTIVATIONS``; its field is ``act1``.
+        others: ``batch_size``, ``epochs``, ``scale``.
 
-def conv(unit: int, window: int, act: str = "linear", **others: Value) -> Layer:
-    return Layer("conv", unit, window, act=act, **others)
-
-
-def max_pool(window: int) -> Layer:
-    return Layer("max_pool", window=window)
-
-
-def dropout(rate: float) -> Layer:
-    return Layer("dropout", rate=rate)
-
-
-def flatten() -> Layer:
-    return Layer("flatten")
+    Raises:
+        InputError: for a field that the module does not declare, with those that it does.
+    """
+    kind, found, module = type(module).__name__, own_fields(module), with_tuples(module)
+    try:
+        hash(module)
+    except TypeError as error:
+        raise InputError(f"{kind} has a field that is not hashable ({error}): let it be a text or a number") from error
+    if taken := [name for name in found if name in OWN or name == "act1"]:
+        raise InputError(f"{kind}'s field {taken[0]} has a name that a program uses itself: call it otherwise")
+    made = Program((Layer("module", act=act, module=module),), loss, optimizer, lr, **others)
+    for name in may_change:
+        if name not in made.fields:
+            raise InputError(
+                f"{kind} has no field {name!r} that holds a text or a number; there are {', '.join(made.fields)}. What "
+                f"stands in its Python code can be changed once the module declares it, as {name}: int = 64"
+            )
+    values = tuple((name, tuple(dict.fromkeys(each))) for name, each in may_change.items())
+    return dataclasses.replace(made, may_change=values)

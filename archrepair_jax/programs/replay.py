@@ -16,7 +16,8 @@ import optuna
 from archrepair_jax.errors import InputError, one_of
 from archrepair_jax.programs import trials
 from archrepair_jax.programs.data import Data
-from archrepair_jax.programs.program import Program, Value
+from archrepair_jax.programs.layers import Value
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.space import Space
 from archrepair_jax.programs.techniques.contract import Technique, Tried
 

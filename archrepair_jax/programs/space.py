@@ -16,7 +16,8 @@ from archrepair_jax.errors import InputError, one_of
 from archrepair_jax.keys import named
 from archrepair_jax.programs.data import Data
 from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS
-from archrepair_jax.programs.program import Program, Value
+from archrepair_jax.programs.layers import Value
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.recipe import LOSSES, OPTIMIZERS, SPARSE
 
 BATCHES = (16, 32, 64, 128, 256, 512)
@@ -161,4 +162,5 @@ def space(name: str, faulty: Program, data: Data, sizes: tuple[str, ...], times:
     if times < 1:
         raise InputError(f"budget={times} pays for no training: take 1 or more")
     domains = published(faulty, sizes, key) if name == "S0" else sane(faulty, data, sizes, times)
-    return Space(name, faulty, domains, data)
+    found = {field: each for field, each in domains.items() if field in faulty.fields} | dict(faulty.may_change)
+    return Space(name, faulty, found, data)

@@ -29,10 +29,10 @@ TAIL = 4  # the last of so many parts of a loss curve
 def probe(program: Program) -> Callable:
     """Gradients, and what every layer with weights gives out, of a structure on one batch."""
 
-    def look(params: dict, x: jax.Array, y: jax.Array) -> tuple[dict, dict]:
-        ones, key = jnp.ones(len(x)), jax.random.key(0)
-        gradients = jax.grad(lambda own: objective(program, own, x, y, ones, key))(params)
-        _, seen = Model(program.layers).apply({"params": params}, x, mutable=["intermediates"])
+    def look(params: dict, kept: dict, x: jax.Array, y: jax.Array) -> tuple[dict, dict]:
+        batch, key = (x, y, jnp.ones(len(x))), jax.random.key(0)
+        gradients, _ = jax.grad(lambda own: objective(program, own, kept, batch, key), has_aux=True)(params)
+        _, seen = Model(program.layers).apply({"params": params, **kept}, x, mutable=["intermediates"])
         return gradients, seen["intermediates"]
 
     return jax.jit(look, compiler_options=QUICKLY)
@@ -50,20 +50,18 @@ def observe(run: Run) -> dict[str, Any]:
         share of epochs it rose by a thirtieth.
     """
     size = min(EXAMPLES, run.size)
-    run.ledger.charge("observation", Cost(GRADIENT * size))
-    gradients, seen = jax.device_get(probe(structure(run.program))(run.state[0], run.x[:size], run.y[:size]))
+    run.ledger.charge("observation", Cost(GRADIENT, run.gradient) * size)
+    params, _, kept = run.state
+    gradients, seen = jax.device_get(probe(structure(run.program))(params, kept, run.x[:size], run.y[:size]))
     layers = [run.program.layers[place] for place in run.program.weighted]
-    kernels = [
-        np.concatenate([gradients[name]["kernel"].ravel() for name in sorted(gradients) if own(name, number)] or [[]])
-        for number in range(1, len(layers) + 1)
-    ]
+    kernels = [of_kernels(gradients, number) for number in range(1, len(layers) + 1)]
     outputs = [seen[f"layer{number}"][0].reshape(size, -1) for number in range(1, len(layers) + 1)]
     every = np.concatenate(kernels)
     first, last, falling = course(run.curve)
     return {
         "finite": run.finite and bool(np.isfinite(every).all() and np.isfinite(outputs[-1]).all()),
         "gradients": [plain(np.linalg.norm(each.astype(np.float64))) for each in kernels],
-        "zeros": plain((every == 0).mean()),
+        "zeros": plain((every == 0).mean()) if every.size else 0.0,
         "dead": [plain((np.abs(each).max(0) == 0).mean()) for each in outputs],
         "saturated": [plain(saturated(each, layer.act)) for each, layer in zip(outputs, layers, strict=True)],
         "constant": [bool((np.ptp(each, 0) <= 1e-6 * (1 + np.abs(each).max())).all()) for each in outputs],
@@ -74,8 +72,10 @@ def observe(run: Run) -> dict[str, Any]:
     }
 
 
-def own(name: str, number: int) -> bool:
-    return name.startswith(f"layer{number}_")
+def of_kernels(gradients: dict, number: int) -> np.ndarray:
+    """The gradients of a layer's kernels in one row, of a module those of all kernels inside."""
+    own = {name: each for name, each in gradients.items() if name.startswith(f"layer{number}_")}
+    return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(own) if leaf.ndim > 1] or [np.zeros(0)])
 
 
 def plain(value: float | np.floating) -> float | None:

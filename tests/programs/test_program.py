@@ -3,7 +3,8 @@
 import pytest
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.programs.program import Program, conv, dense, dropout, flatten, max_pool
+from archrepair_jax.programs.layers import conv, dense, dropout, flatten, max_pool
+from archrepair_jax.programs.program import Program
 
 PROGRAM = Program(
     (conv(4, 3, "relu"), max_pool(2), dropout(0.25), flatten(), dense(8, "tanh"), dense(3, "softmax")),

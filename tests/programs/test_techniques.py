@@ -6,7 +6,8 @@ import pytest
 from tiny_subject import DATA, FAULTY
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.programs.program import Program, dense
+from archrepair_jax.programs.layers import dense
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.space import Interval, space
 from archrepair_jax.programs.symptoms import observe
 from archrepair_jax.programs.techniques import TECHNIQUES

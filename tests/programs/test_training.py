@@ -6,9 +6,10 @@ import pytest
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.programs.data import Data, Split, rows, score
-from archrepair_jax.programs.program import Program, conv, dense, dropout, flatten
+from archrepair_jax.programs.layers import conv, dense, dropout, flatten
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.training import Run, price, train
-from archrepair_jax.training.ledger import GRADIENT, Cost, Ledger, Overspent
+from archrepair_jax.training.ledger import GRADIENT, Ledger, Overspent
 
 KEY = jax.random.key(3)
 
@@ -32,7 +33,9 @@ def test_it_learns_and_pays_for_every_example():
     ledger = Ledger()
     run = train(PROGRAM, DATA, KEY, ledger)
     assert run.score(DATA.validation) > 0.9 and run.curve[-1] < run.curve[0] / 2
-    assert ledger.spent == price(PROGRAM, DATA) == Cost(GRADIENT * 70 * 6 + 30)
+    assert ledger.spent.passes == price(PROGRAM, DATA).passes == GRADIENT * 70 * 6 + 30
+    assert run.forward == 2 * 4 + 4 * 2 and run.gradient >= 2 * run.forward + 4 * 2  # no gradient of the inputs
+    assert ledger.spent.multiply_adds == 70 * 6 * run.gradient + 30 * run.forward
 
 
 @pytest.mark.parametrize(("program", "data"), [(PROGRAM, DATA), (CONVOLVING, PICTURES)])

@@ -14,7 +14,8 @@ from jaxtyping import Num
 from archrepair_jax.errors import InputError
 from archrepair_jax.files import read_npz
 from archrepair_jax.programs.data import Data, Split
-from archrepair_jax.programs.program import Program, conv, dense, dropout, flatten, max_pool
+from archrepair_jax.programs.layers import conv, dense, dropout, flatten, max_pool
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.subjects.contract import Subject
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 
 from archrepair_jax.programs.data import Data, Split
-from archrepair_jax.programs.program import Program, dense, dropout
+from archrepair_jax.programs.layers import dense, dropout
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.subjects.contract import Subject
 
 HELD_OUT = 2_000

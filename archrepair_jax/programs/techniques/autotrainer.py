@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from archrepair_jax.programs.ingredients import ACTIVATIONS
-from archrepair_jax.programs.program import Value
+from archrepair_jax.programs.layers import Value
 from archrepair_jax.programs.recipe import DEFAULT_RATES, OPTIMIZERS
 from archrepair_jax.programs.space import Space
 from archrepair_jax.programs.techniques.contract import Moves, Technique, Tried, Values
@@ -65,7 +65,7 @@ def remedy(
     space: Space, values: Values, name: str, variant: int, random: np.random.Generator, *, up: bool
 ) -> dict[str, Value]:
     """What one remedy changes; ``up`` raises rates instead of lowering them."""
-    hidden = range(1, len(space.faulty.weighted))
+    hidden, optimizer = range(1, len(space.faulty.weighted)), space.program(values).optimizer
     if name in ACTIVATIONS:
         changes = {f"act{number}": name for number in hidden}
         if name != "elu":
@@ -77,8 +77,8 @@ def remedy(
     if name == "batch":
         return {"batch_size": 32 * 2**variant}
     if name == "lr":
-        return {"lr": (0.01 if values["optimizer"] == "sgd" else 0.001) * (10.0**variant if up else 0.1**variant)}
-    others = [each for each in CHOSEN_FROM if each != values["optimizer"] and each in OPTIMIZERS]
+        return {"lr": (0.01 if optimizer == "sgd" else 0.001) * (10.0**variant if up else 0.1**variant)}
+    others = [each for each in CHOSEN_FROM if each != optimizer and each in OPTIMIZERS]
     chosen = "adam" if name == "adam" else str(random.choice(others))
     return {"optimizer": chosen, "lr": DEFAULT_RATES[chosen]}
 

@@ -8,7 +8,7 @@ import numpy as np
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
-from archrepair_jax.programs.program import Value
+from archrepair_jax.programs.layers import Value
 from archrepair_jax.programs.space import Space
 
 Values = Mapping[str, Value]

@@ -12,7 +12,7 @@ from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
-from archrepair_jax.programs.program import Value
+from archrepair_jax.programs.layers import Value
 from archrepair_jax.programs.space import Space
 from archrepair_jax.programs.techniques.contract import Moves, Technique, Tried, Values
 from archrepair_jax.programs.techniques.local import shuffled

@@ -6,7 +6,7 @@ one within a few single edits. Theirs trains all neighbours ten times; ours move
 
 import numpy as np
 
-from archrepair_jax.programs.program import Value
+from archrepair_jax.programs.layers import Value
 from archrepair_jax.programs.space import Domain, Interval, Space
 from archrepair_jax.programs.techniques.contract import Moves, Technique, Values
 

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from scipy.stats import qmc
 
 from archrepair_jax.errors import InputError
-from archrepair_jax.programs.program import Value
+from archrepair_jax.programs.layers import Value
 from archrepair_jax.programs.space import Domain, Interval, Space
 from archrepair_jax.programs.techniques.contract import Moves, Technique
 

@@ -8,9 +8,10 @@ search was judged; they know a program, its space and its symptoms, and no subje
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from archrepair_jax.programs.program import Program, Value
+from archrepair_jax.programs.layers import Value
+from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.recipe import SPARSE
-from archrepair_jax.programs.space import PROBABILITIES, Space
+from archrepair_jax.programs.space import KERNELS, PROBABILITIES, Space
 
 ALIKE = ("zeros", "ones", "constant", "unit_normal")
 SQUASHING = ("sigmoid", "hard_sigmoid", "tanh", "softsign", "softmax", "exponential")
@@ -30,7 +31,7 @@ def suspicions(space: Space, program: Program, symptoms: Mapping[str, Any]) -> l
     """Edits of a program within its space, the heaviest first, each once."""
     found: dict[tuple[str, Value], float] = {}
     own = program.fields
-    for rule in (outputs, starts, signals, course, habits):
+    for rule in (outputs, starts, named, signals, course, habits):
         for weight, field, value in rule(space, program, symptoms):
             if field in space.domains and value != own[field] and space.holds(field, value):
                 found[field, value] = max(weight, found.get((field, value), 0.0))
@@ -69,6 +70,17 @@ def starts(space: Space, program: Program, symptoms: Mapping[str, Any]) -> Itera
         weight = 9.5 if layer.ki in ALIKE else 1.4
         yield Suspicion(weight, f"ki{number}", start_for(layer.act))
         yield Suspicion(4.0 if layer.bi in ("ones", "unit_normal") else 0.5, f"bi{number}", "zeros")
+
+
+def named(space: Space, program: Program, symptoms: Mapping[str, Any]) -> Iterator[Suspicion]:
+    """A module's own fields, where they hold or may hold names that we know."""
+    for field, values in program.may_change:
+        value = program.fields[field]
+        if value in ALIKE:
+            yield from (Suspicion(9.5, field, each) for each in values if each in KERNELS)
+        elif value in SQUASHING:
+            yield Suspicion(4.0, field, "relu")
+            yield Suspicion(2.0, field, "elu")
 
 
 def signals(space: Space, program: Program, symptoms: Mapping[str, Any]) -> Iterator[Suspicion]:
