@@ -18,4 +18,5 @@ def run(
 
 def show(report: Mapping[str, Any], workdir: str) -> None:
     """Prints what searches came to."""
-    print(*report["lines"], "", *report["summary"], "", f"The table: {report['table']}", sep="\n")
+    where = f"The table: {report['table']}\nThe report: {workdir}/report.html (in plain text: report.md)"
+    print(*report["lines"], "", *report["summary"], "", where, sep="\n")

@@ -74,6 +74,17 @@ def minimal(faulty: Program, patched: Program, enough: Callable[[Program], bool]
     return applied(faulty, edits)
 
 
+def overlap(known: Sequence[Edit], patch: Sequence[Edit]) -> tuple[float, float]:
+    """Of kinds of edits, as ``act`` of ``act2``: the share of the fix's that a patch has, and of its that the fix has.
+
+    The first is the asymmetric Jaccard index of Kim et al. (ICST 2023), which a patch that changes everything gets too;
+    so the second, its precision, stands beside it (NaN for an empty patch).
+    """
+    fix, own = ({edit.field.rstrip("0123456789") for edit in edits} for edits in (known, patch))
+    both = len(fix & own)
+    return both / len(fix), both / len(own) if own else float("nan")
+
+
 def applied(program: Program, edits: Sequence[Edit]) -> Program:
     return program.changed({edit.field: edit.after for edit in edits})
 
@@ -97,6 +108,16 @@ class Outcome:
     reduced: tuple[float, ...]
 
     @property
+    def better(self) -> int:
+        """With how many seeds the smallest patch is better than the faulty program."""
+        return sum(new > old for old, new in zip(self.faulty, self.reduced, strict=True))
+
+    @property
+    def repaired(self) -> bool:
+        """Whether that is so with most seeds; what is not may not be called a repair."""
+        return 2 * self.better > len(self.faulty)
+
+    @property
     def rate(self) -> float:
         """The improvement rate of the means."""
         return improvement(*(float(np.mean(each)) for each in (self.faulty, self.fixed, self.patched)))
@@ -118,7 +139,7 @@ def judged(faulty: Program, fixed: Program, winner: Program, data: Data, key: PR
         return float(np.mean(scores(trained(program, data, keys[:2]), data.validation, data))) >= floor
 
     smallest = minimal(faulty, winner, enough)
-    known = trained(fixed, data, keys)
+    known = before if fixed == faulty else trained(fixed, data, keys)
     reduced = runs if smallest == winner else trained(smallest, data, keys)
     told = (tuple(scores(each, data.holdout, data)) for each in (before, known, runs, reduced))
     return Outcome(winner, smallest, *told)

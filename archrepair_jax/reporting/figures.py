@@ -1,6 +1,5 @@
 """The figures of a report about images, drawn without global state: PNG bytes from a valid report."""
 
-import io
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +9,10 @@ from matplotlib.figure import Figure
 
 from archrepair_jax.reporting import genotypes
 from archrepair_jax.reporting.comparison import Report, accuracies, is_suspect, measured, repair, seen_kinds, trace
-from archrepair_jax.reporting.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW, quiet
+from archrepair_jax.reporting.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW, png, quiet
 from archrepair_jax.reporting.wording import label, title
 
 BLOCKS_SHOWN = 60
-DPI = 130
 LOOKS = {
     "original": {"marker": "o", "markersize": 7, "color": BLACK, "markerfacecolor": "white"},
     "repair": {"marker": "o", "markersize": 7, "color": BLUE},
@@ -42,7 +40,7 @@ def draw_all(report: Report) -> dict[str, bytes]:
         figures["gates"] = genotypes.gates(told["gates"])
     if found:
         figures["block"] = genotypes.block(found[0])
-    return {name: _png(figure) for name, figure in figures.items()}
+    return {name: png(figure) for name, figure in figures.items()}
 
 
 def suspiciousness(localization: Mapping[str, Any]) -> Figure:
@@ -104,9 +102,3 @@ def accuracy(report: Report) -> Figure:
     figure.suptitle("Accuracy by corruption" if len(rows) > 1 else "Accuracy on clean images", fontsize=11)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()

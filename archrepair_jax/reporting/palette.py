@@ -3,7 +3,12 @@
 Nothing is told by colour alone.
 """
 
+import io
+
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DPI = 130
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK, GREY = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#8A8A8A",
@@ -16,3 +21,10 @@ def quiet(axes: Axes, grid: str) -> None:
     axes.grid(axis=grid, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
