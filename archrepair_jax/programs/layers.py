@@ -10,6 +10,8 @@ from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS, REGUL
 Value = str | int | float
 
 OF_LAYERS = {"act": ACTIVATIONS, "ki": INITIALIZERS, "bi": INITIALIZERS, "kr": REGULARIZERS}
+NORMS, SKIPS = ("none", "layer"), ("none", "identity")
+OF_HIDDEN = {"norm": NORMS, "skip": SKIPS}  # and of these those that give no outputs
 KINDS = ("dense", "conv", "max_pool", "dropout", "flatten", "module")
 INSIDE = "module."  # in front of a field's name, it is the module's own
 
@@ -26,6 +28,9 @@ class Layer:
         act, ki, bi, kr: of layers with weights: keys of ``ACTIVATIONS``, ``INITIALIZERS`` and ``REGULARIZERS``; a
             module has the first one alone, behind its outputs.
         layer: how many copies of a dense layer stand here.
+        norm: ``layer`` normalises what goes into the activation, over all of an example (Ba et al., 2016).
+        skip: ``identity`` adds what came into the layer to what it gives, without weights (He et al., 2016): cut to its
+            middle where a convolution has taken the rim off, and with zeros for the channels that it lacks.
         module: of a layer of this kind.
     """
 
@@ -39,12 +44,14 @@ class Layer:
     bi: str = "zeros"
     kr: str = "none"
     layer: int = 1
+    norm: str = "none"
+    skip: str = "none"
     module: nn.Module | None = None
 
     def __post_init__(self):
         one_of("kind", [self.kind], KINDS)
         within("rate", self.rate, 0, 1)
-        for name, known in OF_LAYERS.items():
+        for name, known in (OF_LAYERS | OF_HIDDEN).items():
             one_of(name, [getattr(self, name)], known)
         if self.kind in ("dense", "conv"):
             within("unit", self.unit, 1)

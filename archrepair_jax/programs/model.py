@@ -1,6 +1,7 @@
 """The Flax model of a program."""
 
 import functools
+import re
 
 import flax.linen as nn
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from archrepair_jax.errors import InputError
 from archrepair_jax.keys import named
 from archrepair_jax.models.wrap import mode
 from archrepair_jax.programs.ingredients import ACTIVATIONS, REGULARIZERS, initial
@@ -45,7 +47,10 @@ class Model(nn.Module):
                     number += 1
                     for copy in range(layer.layer):
                         before = weights(layer, f"layer{number}_{copy}")(x)
-                        x = ACTIVATIONS[layer.act](before)
+                        if layer.norm == "layer":
+                            before = nn.GroupNorm(num_groups=1, name=f"norm{number}_{copy}")(before)
+                        given, x = x, ACTIVATIONS[layer.act](before)
+                        x = x + shortcut(given, x.shape) if layer.skip == "identity" else x
                     self.sow("intermediates", f"layer{number}", x)
         return before, x
 
@@ -54,6 +59,16 @@ def weights(layer: Layer, name: str) -> nn.Module:
     if layer.kind == "dense":
         return nn.Dense(layer.unit, name=name)
     return nn.Conv(layer.unit, (layer.window,) * 2, padding="SAME" if layer.same else "VALID", name=name)
+
+
+def shortcut(x: Float[Array, "B *_"], shape: tuple[int, ...]) -> Float[Array, "B *_"]:
+    """What comes into a layer as an addition to what it gives. Raises InputError for more channels than there."""
+    if x.ndim != len(shape) or x.shape[-1] > shape[-1]:
+        raise InputError(f"no residual connection leads from {x.shape[1:]} to {shape[1:]}: there are fewer outputs")
+    for axis in range(1, x.ndim - 1):
+        first = (x.shape[axis] - shape[axis]) // 2
+        x = jax.lax.slice_in_dim(x, first, first + shape[axis], axis=axis)
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, shape[-1] - x.shape[-1])])
 
 
 def generator(key: PRNGKeyArray, name: str) -> np.random.Generator:
@@ -72,9 +87,11 @@ def start(program: Program, shape: tuple[int, ...], key: PRNGKeyArray) -> tuple[
         _, variables = shapes(program.layers, shape)
     params = dict(variables["params"])
     for name, own in params.items():
-        number = int(name.removeprefix("layer").partition("_")[0])
-        layer = program.layers[program.weighted[number - 1]]
-        if layer.kind != "module":
+        kind, number = re.fullmatch(r"(layer|norm)(\d+)_\d+", name).groups()
+        layer = program.layers[program.weighted[int(number) - 1]]
+        if kind == "norm":
+            params[name] = {"scale": np.ones(own["scale"].shape, "f4"), "bias": np.zeros(own["bias"].shape, "f4")}
+        elif layer.kind != "module":
             params[name] = {
                 part: initial(starts, own[part].shape, generator(key, f"{name}-{part}"))
                 for part, starts in (("kernel", layer.ki), ("bias", layer.bi))

@@ -1,8 +1,9 @@
 """A training program as data, its fields by name, and edits of them.
 
 Layers with weights are numbered from 1, and a field of one carries its number: ``act2``, ``ki2`` and ``bi2`` (the
-initialisers of kernel and bias), ``kr2`` (the kernel's regulariser); hidden dense ones also have ``unit2`` (how wide
-they are) and ``layer2`` (how many copies of it there are); ``drop1`` is the first dropout's rate. The other fields are
+initialisers of kernel and bias), ``kr2`` (the kernel's regulariser); hidden ones also have ``norm2`` and ``skip2`` (a
+normalisation and a residual connection), and dense ones of them ``unit2`` (how wide they are) and ``layer2`` (how many
+copies of it there are); ``drop1`` is the first dropout's rate. The other fields are
 the program's own: ``loss``, ``optimizer``, ``lr``, ``batch_size``, ``epochs``, ``scale``. Names after the replication
 package of Kim et al. (ICST 2023), but for its numbers of hidden layers, which count these alone. A Flax module counts
 as one layer with weights, and its own fields go by their own names.
@@ -16,7 +17,7 @@ import flax.linen as nn
 
 from archrepair_jax.errors import InputError, one_of, within
 from archrepair_jax.models.adopt import with_tuples
-from archrepair_jax.programs.layers import INSIDE, Layer, Value, own_fields
+from archrepair_jax.programs.layers import INSIDE, OF_HIDDEN, Layer, Value, own_fields
 from archrepair_jax.programs.recipe import LOSSES, OPTIMIZERS
 
 OWN = ("loss", "optimizer", "lr", "batch_size", "epochs", "scale")
@@ -73,8 +74,9 @@ class Program:
         places = {}
         for number, place in enumerate(self.weighted, 1):
             names = self.layers[place].names
-            if self.layers[place].kind == "dense" and place != self.weighted[-1]:
-                names += ("unit", "layer")
+            if place != self.weighted[-1] and self.layers[place].kind != "module":
+                names += tuple(OF_HIDDEN)
+                names += ("unit", "layer") if self.layers[place].kind == "dense" else ()
             for name in names:
                 places[name.removeprefix(INSIDE) if name.startswith(INSIDE) else f"{name}{number}"] = place, name
         dropouts = [place for place, layer in enumerate(self.layers) if layer.kind == "dropout"]

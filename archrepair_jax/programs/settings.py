@@ -29,7 +29,7 @@ class ProgramSettings:
         task: says that this is one.
         subject, technique: the faulty program, and how to look for a better one.
         subjects, techniques: several of them, instead of the two above.
-        space: ``S0``, as published, or ``S1``.
+        space: ``S0``, as published, ``S1``, or ``S2`` and ``S2_unfrozen``, with changes of structure.
         budget: in trainings of the faulty program.
         seed, repeats: searches with the seeds ``seed``, ``seed + 1``, …, so many of them.
         data: the folder of mnist.npz and cifar10.npz.

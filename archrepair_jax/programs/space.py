@@ -2,7 +2,9 @@
 
 ``S0`` is that of Kim et al. (ICST 2023) with its replication package's domains, a learning rate uniform up to 10 among
 them. ``S1`` is ours: the same fields with the values that people use, rates by their logarithm, numbers of epochs in
-powers of two as far as half of the budget goes, and no loss behind an activation that it cannot take.
+powers of two as far as half of the budget goes, and no loss behind an activation that it cannot take. ``S2`` is ours,
+too: layers, normalisations and residual connections are added or removed, and the recipe stays as it is;
+``S2_unfrozen`` has both.
 """
 
 import dataclasses
@@ -16,10 +18,13 @@ from archrepair_jax.errors import InputError, one_of
 from archrepair_jax.keys import named
 from archrepair_jax.programs.data import Data
 from archrepair_jax.programs.ingredients import ACTIVATIONS, INITIALIZERS
-from archrepair_jax.programs.layers import Value
+from archrepair_jax.programs.layers import NORMS, SKIPS, Value
+from archrepair_jax.programs.model import shapes
 from archrepair_jax.programs.program import Program
 from archrepair_jax.programs.recipe import LOSSES, OPTIMIZERS, SPARSE
 
+STRUCTURAL = ("S2", "S2_unfrozen")
+SPACES = ("S0", "S1", *STRUCTURAL)
 BATCHES = (16, 32, 64, 128, 256, 512)
 PUBLISHED_INITIALIZERS = INITIALIZERS[:13]
 HIDDEN = ("relu", "elu", "selu", "tanh", "sigmoid", "hard_sigmoid", "softplus", "softsign")
@@ -76,10 +81,12 @@ class Space:
         return domain.low <= value <= domain.high if isinstance(domain, Interval) else value in domain
 
     def fits(self, program: Program) -> bool:
-        """Whether a program makes sense by what its loss, its outputs and its targets are; all do in ``S0``.
+        """Whether a program makes sense by its layers' sizes, its loss, its outputs and its targets; all do in ``S0``.
 
         What the faulty program has itself is not refused: other edits may do without changing that.
         """
+        if self.name in STRUCTURAL and not built(program, self.data):
+            return False
         last, its = (each.layers[each.weighted[-1]].act for each in (program, self.faulty))
         if self.name == "S0" or (last, program.loss) == (its, self.faulty.loss):
             return True
@@ -146,14 +153,27 @@ def sane(faulty: Program, data: Data, sizes: tuple[str, ...], times: int) -> dic
     return domains | resized(faulty, sizes)
 
 
-SPACES = ("S0", "S1")
+def structural(faulty: Program, data: Data) -> dict[str, Domain]:
+    """``S2``: what hidden layers may have or lose, as far as that fits their sizes."""
+    sizes: dict[str, Domain] = {"norm": NORMS, "skip": SKIPS, "layer": (0, 1, 2)}
+    fields = [(name, sizes.get(name.rstrip("0123456789"))) for name in faulty.fields]
+    return {name: values for name, values in fields if values and built(faulty.changed({name: values[-1]}), data)}
+
+
+def built(program: Program, data: Data) -> bool:
+    """Whether a program's layers fit each other."""
+    try:
+        shapes(program.layers, data.train.x.shape[1:])
+    except (InputError, ValueError):
+        return False
+    return True
 
 
 def space(name: str, faulty: Program, data: Data, sizes: tuple[str, ...], times: int, key: PRNGKeyArray) -> Space:
     """A space by its name.
 
     Args:
-        name: one of ``SPACES``; another raises InputError, with their list.
+        name: one of ``SPACES``; another raises InputError, with their list, as one does in which nothing may change.
         faulty, data, sizes: the subject's.
         times: the budget, in trainings of the faulty program.
         key: decides the numbers of epochs in ``S0``.
@@ -161,6 +181,10 @@ def space(name: str, faulty: Program, data: Data, sizes: tuple[str, ...], times:
     one_of("space", [name], SPACES)
     if times < 1:
         raise InputError(f"budget={times} pays for no training: take 1 or more")
-    domains = published(faulty, sizes, key) if name == "S0" else sane(faulty, data, sizes, times)
+    domains = published(faulty, sizes, key) if name == "S0" else {}
+    domains |= structural(faulty, data) if name in STRUCTURAL else {}
+    domains |= sane(faulty, data, sizes, times) if name in ("S1", "S2_unfrozen") else {}
     found = {field: each for field, each in domains.items() if field in faulty.fields} | dict(faulty.may_change)
+    if not found:
+        raise InputError(f"space={name} has nothing to change in this program: take another one")
     return Space(name, faulty, found, data)

@@ -91,7 +91,7 @@ def auto_trainer(space: Space, random: np.random.Generator) -> Moves:
         return
     met: set[str] = set()
     for _ in range(ROUNDS):
-        issue = symptom(seen, current["epochs"])
+        issue = symptom(seen, space.program(current).epochs)
         if not issue or issue in met:
             return
         met.add(issue)
@@ -100,7 +100,7 @@ def auto_trainer(space: Space, random: np.random.Generator) -> Moves:
             if values == current:
                 continue
             found = yield values
-            now = symptom(found, values["epochs"])
+            now = symptom(found, space.program(values).epochs)
             if not now and found.symptoms:
                 return
             if now != issue:

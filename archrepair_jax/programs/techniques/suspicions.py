@@ -105,6 +105,8 @@ def signals(space: Space, program: Program, symptoms: Mapping[str, Any]) -> Iter
             yield Suspicion(weight - 2, f"act{number}", "elu")
         if weight:
             yield Suspicion(weight - 0.5, f"ki{number}", start_for(layer.act))
+            yield Suspicion(weight - 1, f"norm{number}", "layer")
+            yield Suspicion(weight - 1.5, f"skip{number}", "identity")
         if (symptoms["dead"][place] or 0.0) > 0.5:
             yield Suspicion(6.0, f"act{number}", "elu")
             yield Suspicion(5.0, f"ki{number}", start_for(layer.act))
@@ -153,6 +155,8 @@ def habits(space: Space, program: Program, symptoms: Mapping[str, Any]) -> Itera
         if layer.act != "relu":
             yield Suspicion(2.1, f"act{number}", "relu")
         yield Suspicion(1.2, f"act{number}", "elu")
+        yield Suspicion(1.3, f"norm{number}", "layer")
+        yield Suspicion(1.1, f"skip{number}", "identity")
         if layer.kind == "dense":
             yield Suspicion(1.5, f"unit{number}", 2 * layer.unit)
             yield Suspicion(1.0, f"layer{number}", 2)
