@@ -18,5 +18,5 @@ def run(
 
 def show(report: Mapping[str, Any], workdir: str) -> None:
     """Prints what searches came to."""
-    where = f"The table: {report['table']}\nThe report: {workdir}/report.html (in plain text: report.md)"
-    print(*report["lines"], "", *report["summary"], "", where, sep="\n")
+    where = [f"The table: {report['table']}", f"The report: {workdir}/report.html (in plain text: report.md)"]
+    print("\n\n".join("\n".join(block) for block in (report["lines"], report["summary"], where) if block))
