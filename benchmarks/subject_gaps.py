@@ -1,13 +1,15 @@
 """Whether a subject shows its fault at the size at which it is run: its faulty and fixed programs, ten trainings each.
 
-    python benchmarks/subject_gaps.py --data DIR --table results/subject_gaps.csv D4 M1 ...
+    export ARCHREPAIR_DATA=FOLDER
+    python benchmarks/subject_gaps.py --table results/subject_gaps.csv D4 M1 ...
 
-DIR holds mnist.npz and cifar10.npz. Scores are those on examples held out, with the same ten seeds for both; the gap
+FOLDER holds mnist.npz and cifar10.npz. Scores are those on examples held out, with the same ten seeds for both; the gap
 counts in the larger of both standard deviations, and is to be at least three of them. A subject that the table has is
 not measured again.
 """
 
 import argparse
+import os
 import shlex
 import sys
 import time
@@ -52,14 +54,13 @@ def measured(name: str, folder: str) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("subjects", nargs="+")
-    parser.add_argument("--data", default="")
     parser.add_argument("--table", required=True)
     arguments = parser.parse_args()
     told = head(shlex.join(["python", *sys.argv]), this_machine()).splitlines()
     for name in arguments.subjects:
         table = read(arguments.table, COLUMNS, NUMBERS)
         if name not in table.rows:
-            table.rows[name] = measured(name, arguments.data)
+            table.rows[name] = measured(name, os.environ.get("ARCHREPAIR_DATA", "real-data"))
             table.head = tuple(dict.fromkeys([*table.head, *told]))
             write(arguments.table, table, (), COLUMNS)
         print(*(f"{key} {value}" for key, value in table.rows[name].items() if value), sep=", ")
