@@ -17,6 +17,7 @@ from archrepair_jax.programs.settings import ProgramSettings
 from archrepair_jax.programs.space import space
 from archrepair_jax.programs.subjects import SUBJECTS, bring, subject
 from archrepair_jax.programs.symptoms import observe
+from archrepair_jax.programs.techniques.suspicions import suspicions
 from archrepair_jax.programs.training import train
 from archrepair_jax.training.ledger import Ledger
 
@@ -85,6 +86,12 @@ def test_its_owner_says_what_may_change_and_one_value_alone_stays():
     own = space("S1", program(), DATA, (), 20, jax.random.key(0)).domains
     assert own["start"] == ("zeros", "he_uniform") and own["lr"] == (0.02,) and "width" not in own
     assert "adam" in own["optimizer"] and "act1" in own and "ki1" not in own
+
+
+def test_names_that_we_know_are_suspected_in_its_fields_too():
+    own = program(may_change={"start": ("zeros", "he_uniform"), "width": (4, 8)})
+    first, *others = suspicions(space("S1", own, DATA, (), 20, jax.random.key(0)), own, {})
+    assert (first.field, first.value) == ("start", "he_uniform") and all(each.field != "width" for each in others)
 
 
 @pytest.mark.parametrize("normalised", [False, True])
