@@ -6,7 +6,8 @@
 
 FOLDER holds mnist.npz and cifar10.npz, for the subjects whose names begin with M or C, D4, D5 and D9; the others
 generate their data. ``quick`` runs M2, D6 and D8 with ours and with random draws, ``table`` all subjects with all
-techniques.
+techniques. ``report.html`` in the work folder has the sentences, the table, and a figure of how good the best program
+was at any time; configs/my_program.py is for a program of your own.
 
 Not tuned on what is judged: ``guided`` was developed with seeds 0 to 3 on D6, 1 on D1, D7 and D8, and 0 on D4 and M2
 (that it goes by the loss where accuracies do not move, and never stops a confirmation, came from D6 and D8). ``table``

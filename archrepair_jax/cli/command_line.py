@@ -42,7 +42,9 @@ def in_words(error: Exception) -> str:
         return text
     if isinstance(error, flags.Error):
         flag, _, traceback = text.partition(" Error whilst parsing config file:")
-        return f"{flag} {traceback.strip().splitlines()[-1]}" if traceback else text
+        *_, last = traceback.strip().splitlines() or [""]
+        *_, last = last.split(f"{InputError.__module__}.InputError: ")  # which keeps a traceback on one line
+        return f"{flag} {last}" if traceback else text
     return f"cannot read the config: {type(error).__name__}: {text}"
 
 

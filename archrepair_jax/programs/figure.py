@@ -41,6 +41,7 @@ def anytime(groups: Groups) -> Figure:
             all_of_them(axes, known, looks)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("budget spent (%)")
+        axes.set_xlim(0, 100)
         quiet(axes, grid="both")
     told = dict(reversed(pair) for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True))
     figure.legend(told.values(), told.keys(), loc="outside lower center", ncols=across + 1, frameon=False)

@@ -77,9 +77,9 @@ def searched_for(
     own, technique = subject(arm.subject), TECHNIQUES[arm.technique]
     if technique.abstains and (faults := data_faults(own.faulty, data)):
         return Found("abstained", f"the data are wrong, not the program: {'; '.join(faults)}", data.metric)
+    where = space(arm.space, own.faulty, data, own.sizes, arm.budget, arm.key("space"))
     url = settings.storage or f"sqlite:///{folder.absolute()}/trials.db"
     storage, study = trials.opened(url, arm.study, {"subject": arm.subject, "space": arm.space})
-    where = space(arm.space, own.faulty, data, own.sizes, arm.budget, arm.key("space"))
     search = Search(where, technique, arm.budget, arm.key("search"), storage, study, alone=not settings.storage)
     searched(search, stopping, progress)
     winner, word = chosen(search)

@@ -83,6 +83,10 @@ def test_missing_and_unknown_flags(arguments, words, monkeypatch, capsys):
         ("def get_config():\n    return {'seed': 1}", "get_config() returns no ConfigDict"),
         ("def get_config():\n    return nothing", "NameError: name 'nothing' is not defined"),
         ("def get_config():\n    raise ValueError('no size big')", "ValueError: no size big"),
+        (
+            "from archrepair_jax.errors import InputError\ndef get_config():\n    raise InputError('Net has no field')",
+            "/config.py: Net has no field",
+        ),
         ("import gone_away", "No module named 'gone_away'"),
         ("CONFIG.repair.methid = 'x'", "the config has no key 'methid': did you mean 'method'?"),
         ("CONFIG.repair.budget = 'much'", "'budget'"),
