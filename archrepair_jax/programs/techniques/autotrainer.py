@@ -37,8 +37,8 @@ def symptom(seen: Tried, epochs: int) -> str:
         return ""
     if not symptoms["finite"]:
         return "exploding gradient"
-    scores = [0.0, *seen.looks.values(), seen.score]
-    gain = max(np.diff(scores)) * len(scores[1:]) / epochs  # of an epoch
+    scores = [*seen.looks.values(), seen.score]  # at equal distances; the first is no gain, chance has its share in it
+    gain = max(np.diff(scores)) * len(scores) / epochs  # of an epoch
     first, last = symptoms["gradients"][0] or 0.0, symptoms["gradients"][-1] or 0.0
     if max(scores) < POOR or gain < SLOW:
         if symptoms["zeros"] >= DEAD:
