@@ -19,14 +19,14 @@ def by_class(report: Report) -> list[str]:
     if not measured(report):
         return []
     data, after, told = report["data"], held(report), "Test accuracy on the images of each class."
-    columns = {"class": data["class_names"], "test images": list(map(count, data["test_by_class"]))}
+    columns = {"class": data["class_names"], "images": list(map(count, data["test_by_class"]))}
     changed = [0.0] * data["classes"]
     for ground in GROUNDS:
         nothing = [None] * data["classes"]
         shares = [arm and arm["measures"]["by_class"][ground] or nothing for arm in (original(report), after)]
         gains = [None if None in pair else pair[1] - pair[0] for pair in zip(*shares, strict=True)]
         changed = [max(most, abs(gain or 0.0)) for most, gain in zip(changed, gains, strict=True)]
-        names = [f"{ground}, before" if after else ground, f"{ground}, after", f"{ground} (points)"]
+        names = [f"{ground}, before" if after else ground, f"{ground}, after", f"{ground}, points"]
         cells = [[percent(share, 2) for share in each] for each in shares] + [list(map(points, gains))]
         columns |= dict(zip(names, cells, strict=True))
     if after:

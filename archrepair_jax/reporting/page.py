@@ -23,10 +23,11 @@ h3 { font-size: 1rem; margin: 1.6rem 0 .6rem; }
 h1 + p { padding: .8rem 1rem; border-radius: .5rem; background: var(--lit); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 thead th { color: var(--quiet); font-weight: 600; }
 img { max-width: 100%; height: auto; padding: .5rem; border-radius: .5rem; background: #ffffff;
   box-sizing: border-box; }
+.wide > img { min-width: 36rem; }
 ul:has(> li > img) { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; padding: 0;
   list-style: none; font-size: .9rem; line-height: 1.35; }
 li > img { display: block; width: 6rem; padding: 0; margin-bottom: .3rem; image-rendering: pixelated; }
@@ -69,7 +70,7 @@ def page(text: str, figures: Mapping[str, bytes]) -> str:
 
 
 def _described(tokens: Sequence[Token]) -> Sequence[Token]:
-    """With what a screen reader asks of tables: a name, that of the section, and what a head is the head of."""
+    """With what a screen reader and keys ask for: names of what scrolls, and what a table's head is the head of."""
     section = ""
     for token, following in itertools.pairwise(tokens):
         if token.type == "heading_open":
@@ -78,4 +79,7 @@ def _described(tokens: Sequence[Token]) -> Sequence[Token]:
             token.meta["name"] = f"table: {section}"
         elif token.type == "th_open":
             token.attrSet("scope", "col")
+        elif token.type == "paragraph_open" and [child.type for child in following.children] == ["image"]:
+            name = f"figure: {following.children[0].content}"
+            token.attrs |= {"class": "wide", "role": "region", "aria-label": name, "tabindex": "0"}
     return tokens
