@@ -33,8 +33,16 @@ def test_the_words_on_each_case_and_the_cost(regions_record, tmp_path):
     write(tmp_path, regions_record)
     text = (tmp_path / "report.md").read_text()
     assert text.startswith(
-        "# 2 cases: 1 repaired, 1 not clean; 1 proved.\n\n## N2_9, property 8, retraining, seed 0: repaired\n"
+        "# 2 cases: 1 repaired, 1 not clean; 1 proved.\n\n"
+        "**Of 4,000,000 fresh samples of the regions 2,468 violated their property before, 7 after.**\n"
     )
+    assert "\n\n## N2_9, property 8, retraining, seed 0: repaired\n" in text
+    assert (
+        "| case | ended | violations before | after | decisions kept in the region | proof | boxes |\n"
+        "| :-- | --: | --: | --: | --: | --: | --: |\n"
+        "| N2_9, property 8, retraining, seed 0 | repaired | 1,234 | 0 | 99.88 % | proved | 1,234 |\n"
+        "| N3_3, property 8, retraining, seed 1 | not clean | 1,234 | 7 | 99.88 % | counterexample | 1 |\n"
+    ) in text
     for line in (
         "proof: proved, 1,234 boxes (it was easy), 0.3 s (compilation 0.5 s)",
         "proof: counterexample, 1 box, 0.3 s (compilation 0.5 s)",
@@ -66,7 +74,10 @@ def test_a_case_over_budget_says_so_and_leaves_what_is_not_known_empty(regions_r
     regions_record["arms"][1] |= {"verdict": verdict, "measures": None, "spent": None}
     report = write(tmp_path, regions_record)
     assert report["outcome_line"] == "2 cases: 1 over budget, 1 not clean; 0 proved."
-    assert "seed 0: over budget (the proof asks for too much)\n" in (tmp_path / "report.md").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert "seed 0: over budget (the proof asks for too much)\n" in text
+    assert "| N2_9, property 8, retraining, seed 0 | over budget | - | - | - | - | - |\n" in text
+    assert "Of 2,000,000 fresh samples" in text
     assert (tmp_path / "table.csv").read_text().splitlines()[1] == "N2_9,8,retraining,0,,,,,,,,,"
 
 
