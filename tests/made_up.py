@@ -178,6 +178,10 @@ def case(network, seed=0, decision="repaired", proof="proved", violations=0):
             "least_margin": np.float32(0.0125), "rate_bound": 3.45e-6, "confidence": 0.999,
         },
         "fidelity": {"region": 0.99876543, "domain": None, "domain_samples": 0},
+        "plane": {
+            "inputs": [0, 3], "lower": [0.0, -1.0], "upper": [1.0, 1.0], "before": ["..##", "...#"],
+            "after": ["....", "...."], "boxes": [[[0.0, -1.0], [0.5, 1.0]]], "boxes_crossed": 1,
+        },
     }  # fmt: skip
     told = {"status": proof, "boxes": 1, "reason": "", "seconds": 0.26, "compile_seconds": 0.5}
     verdict = {"decision": decision, "reason": "", "proof": told}

@@ -42,7 +42,7 @@ def draw_all(report: Report) -> dict[str, bytes]:
         figures["gates"] = genotypes.gates(told["gates"])
     if found:
         figures["block"] = genotypes.block(found[0])
-    return {name: _png(figure) for name, figure in figures.items()}
+    return {name: to_png(figure) for name, figure in figures.items()}
 
 
 def suspiciousness(localization: Mapping[str, Any]) -> Figure:
@@ -106,7 +106,8 @@ def accuracy(report: Report) -> Figure:
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """As it is written into files."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archrepair_jax.reporting import sections
+from archrepair_jax.reporting import planes, sections
 from archrepair_jax.reporting.comparison import Arm, Report, with_role
 from archrepair_jax.reporting.sections import bullets, changes, cost, price
 from archrepair_jax.reporting.wording import because, count, percent, seconds
@@ -90,7 +90,10 @@ def lines(arm: Arm) -> list[str]:
 def render(report: Report) -> str:
     """report.md."""
     arms = with_role(report, "repair")
-    cases = [[f"## {head}", bullets(rest)] for head, *rest in map(lines, arms)]
+    cases = []
+    for arm in arms:
+        head, *rest = lines(arm)
+        cases.append([f"## {head}", bullets(rest), *planes.shown(report, arm)])
     parts = [[f"# {report['outcome_line']}", *_violations(arms)], _beside(arms), *cases, cost(report)]
     return "\n\n".join("\n\n".join(part) for part in parts) + "\n"
 

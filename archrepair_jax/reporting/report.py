@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from archrepair_jax import __version__
 from archrepair_jax.files import write_whole
 from archrepair_jax.repair import METHODS
-from archrepair_jax.reporting import figures, gallery, markdown, regions, verdict
+from archrepair_jax.reporting import figures, gallery, markdown, planes, regions, verdict
 from archrepair_jax.reporting.comparison import Report
 from archrepair_jax.reporting.page import page
 
@@ -73,8 +73,8 @@ def write(
 
     ``pictures`` are of the gallery's examples, the repaired first.
 
-    They are ``report.md`` and, with everything in it, ``report.html``; ``figures/*.png`` for images, ``table.csv`` for
-    regions; and, last, ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
+    They are ``report.md`` and, with everything in it, ``report.html``; ``figures/*.png``; ``table.csv`` for regions;
+    and, last, ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
     """
     report, folder = assemble(record), pathlib.Path(folder)
     for name, content in _files(report, pictures).items():
@@ -85,11 +85,12 @@ def write(
 
 def _files(report: Report, pictures: Iterable[UInt8[np.ndarray, "H W C"]]) -> dict[str, bytes]:
     if report["task"] == "regions":
-        drawn, files, text = {}, {"table.csv": regions.table(report).encode()}, regions.render(report)
+        drawn, text = planes.draw_all(report), regions.render(report)
+        files = {"table.csv": regions.table(report).encode()}
     else:
         drawn = figures.draw_all(report) | gallery.draw_all(report, pictures)
-        files = {f"figures/{name}.png": png for name, png in drawn.items()}
-        text = markdown.render(report, drawn)
+        text, files = markdown.render(report, drawn), {}
+    files |= {f"figures/{name}.png": png for name, png in drawn.items()}
     return files | {"report.md": text.encode(), "report.html": page(text, drawn).encode()}
 
 
