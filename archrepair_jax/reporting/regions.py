@@ -28,7 +28,7 @@ COLUMNS = (
 
 VIOLATIONS = "violations_before", "violations_after"
 HEADS = [
-    *("case", "ended", "violations before", "after", "decisions kept in the region", "in the domain"),
+    *("case", "ended", "violations before", "after", "decisions kept, region", "domain"),
     *("proof", "boxes"),
 ]
 

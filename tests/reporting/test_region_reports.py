@@ -42,7 +42,7 @@ def test_the_words_on_each_case_and_the_cost(regions_record, tmp_path):
     )
     assert "\n\n## N2_9, property 8, retraining, seed 0: repaired\n" in text
     assert (
-        "| case | ended | violations before | after | decisions kept in the region | proof | boxes |\n"
+        "| case | ended | violations before | after | decisions kept, region | proof | boxes |\n"
         "| :-- | --: | --: | --: | --: | --: | --: |\n"
         "| N2_9, property 8, retraining, seed 0 | repaired | 1,234 | 0 | 99.88 % | proved | 1,234 |\n"
         "| N3_3, property 8, retraining, seed 1 | not clean | 1,234 | 7 | 99.88 % | counterexample | 1 |\n"
