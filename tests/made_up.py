@@ -55,7 +55,17 @@ def _measures(clean, corrupted, seen, unseen, by_kind, rates, difference):
         "corrupted": {"mean": corrupted, "seen_mean": seen, "unseen_mean": unseen, "by_kind": by_kind},
         "outcome": rates | {"unseen": _rates(2000, 8000, 0.125, 0.03)},
         "difference_to_repair": difference,
+        "by_class": {"clean": [clean] * 9 + [None], "corrupted": [corrupted + 0.01 * i for i in range(9)] + [None]},
+        "calibration": {"clean": 0.1 * clean, "corrupted": 0.2 * corrupted},
     }
+
+
+def _example(place, right):
+    kind = ("clean", *KINDS)[place]
+    return {
+        "kind": kind, "severity": 3 * (kind != "clean"), "image": 7 * place, "label": 2 if right else 1,
+        "before": {"prediction": 1, "confidence": 0.625}, "after": {"prediction": 2, "confidence": 0.5},
+    }  # fmt: skip
 
 
 def arm(name, role="control", **told):
@@ -104,7 +114,8 @@ IMAGES = {
     "status": "repaired",
     "config": {"seed": 1, "data": {"name": "made_up"}, "shape": (1, 2), "rate": np.float32(0.5)},
     "data": {
-        "name": "made_up", "image_shape": (32, 32, 3), "classes": 10, "train": 3000, "validation": 1000, "test": 1000,
+        "name": "made_up", "image_shape": (32, 32, 3), "classes": 10, "class_names": tuple("abcdefghij"),
+        "train": 3000, "validation": 1000, "test": 1000, "test_by_class": [150] + 8 * [100] + [50],
     },
     "model": {"name": "made_up_net", "parameters": 1000, "multiply_adds": 5000, "weights": None},
     "failures": {
@@ -137,6 +148,11 @@ IMAGES = {
         control("fine_tune_network", 0.7, -0.01, 0.01, where=None),
         control("random_architecture", 0.69, -0.02, 0.002),
     ],
+    "gallery": {
+        "arm": "search",
+        "repaired": {"count": 203, "shown": [_example(place, right=True) for place in range(12)]},
+        "broken": {"count": 84, "shown": [_example(place, right=False) for place in range(2)]},
+    },
     "cost": {
         "stages": {
             "train": {"seconds": 57.0, "compile_seconds": 4.5},
@@ -162,6 +178,10 @@ def case(network, seed=0, decision="repaired", proof="proved", violations=0):
             "least_margin": np.float32(0.0125), "rate_bound": 3.45e-6, "confidence": 0.999,
         },
         "fidelity": {"region": 0.99876543, "domain": None, "domain_samples": 0},
+        "plane": {
+            "inputs": [0, 3], "lower": [0.0, -1.0], "upper": [1.0, 1.0], "before": ["..##", "...#"],
+            "after": ["....", "...."], "boxes": [[[0.0, -1.0], [0.5, 1.0]]], "boxes_crossed": 1,
+        },
     }  # fmt: skip
     told = {"status": proof, "boxes": 1, "reason": "", "seconds": 0.26, "compile_seconds": 0.5}
     verdict = {"decision": decision, "reason": "", "proof": told}

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import beta
 
 Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
+BINS = 15  # of confidence, as Guo et al. have them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,23 @@ def paired_difference(
     value = float(lead.sum() / first.size)
     low, high = _percentiles(_bootstrap(lead, np.full_like(lead, len(first)), seed, replicates), value)
     return Rate(value, low, high, first.size)
+
+
+def calibration_error(
+    confidences: Float[np.ndarray, " N"], right: Bool[np.ndarray, " N"], *, bins: int = BINS
+) -> float | None:
+    """The expected calibration error, in [0, 1]: how far confidence and accuracy are apart; None without examples.
+
+    The examples are divided into equally wide bins of confidence, closed above; the gaps between mean confidence and
+    accuracy of each are averaged, weighted by how many examples it holds (Naeini et al., 2015; Guo et al., 2017).
+    Raises AssertionError for arrays of other shapes.
+    """
+    chex.assert_equal_shape([confidences, right])
+    if not right.size:
+        return None
+    place = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    sure, hits = (np.bincount(place, of, bins) for of in (confidences.astype(float), right.astype(float)))
+    return float(np.abs(sure - hits).sum() / right.size)
 
 
 def wilson(value: float, count: int) -> tuple[float, float]:

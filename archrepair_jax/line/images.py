@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 
 from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
+from archrepair_jax.evaluation.answers import Answers, answered
 from archrepair_jax.keys import named
 from archrepair_jax.line import classifiers
 from archrepair_jax.line.clock import Clock
@@ -22,6 +24,7 @@ from archrepair_jax.line.early_checks import (
     normalization_remarks,
     remarks,
 )
+from archrepair_jax.line.gallery import gallery, pictured
 from archrepair_jax.line.marked import only_marked
 from archrepair_jax.line.record import Views, image_record
 from archrepair_jax.line.settings import Settings
@@ -36,6 +39,7 @@ from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.guard import accept, guard_price
 from archrepair_jax.repair.problem import Examples, Problem, Repair, logits
 from archrepair_jax.repair.verdict import Verdict
+from archrepair_jax.reporting import comparison
 from archrepair_jax.reporting import report as reports
 from archrepair_jax.training.batches import plain_pool
 from archrepair_jax.training.descent import merge, start_state, tuning_step
@@ -118,7 +122,8 @@ def carry_out(
         for arm in arms[1:]:
             classifiers.save(arm.work.path, model, dataset.class_names, arm)
         record = image_record(settings, dataset, arms, task.diagnosis, task.line.costs)
-        return reports.write(work.path, record | {"notes": notes})
+        seen, pictures = task.gallery(arms, comparison.best(record["arms"][1:]))
+        return reports.write(work.path, record | {"notes": notes, "gallery": seen}, pictures)
 
 
 def check(settings: Settings, dataset: Dataset, network: Network) -> None:
@@ -173,6 +178,7 @@ class Images:
     network: Network
     given: Variables | None
     diagnosis: dict[str, Any] = dataclasses.field(default_factory=dict)  # for the record
+    answers: dict[str, Answers] = dataclasses.field(default_factory=dict)  # to the test split, by arm
     repair_type = Repair
 
     @property
@@ -266,12 +272,14 @@ class Images:
             return self.split(part).take(np.arange(0))
         return rest.take(carve(rest.labels, count, self.settings.seed, "clean_images")[0])
 
-    def rendered(self, part: str, split: Split, view: View, network: Network, variables: Variables) -> np.ndarray:
-        """A split's images in one view; an attack is on the network given."""
+    def rendered(
+        self, part: str, split: Split, view: View, network: Network, variables: Variables, rows: Any = None
+    ) -> np.ndarray:
+        """A split's images in one view; an attack is on the network given. ``rows`` are its places in the part."""
         key = named(self.key("views"), part)
         if view.attack:
-            return attacked(network, variables, split.images, split.labels, view, key)
-        return render(split.images, view, key)
+            return attacked(network, variables, split.images, split.labels, view, key, rows)
+        return render(split.images, view, key, rows)
 
     def rank(self, network: Network, variables: Variables, examples: Callable[[str], Examples]) -> dict[str, Any]:
         """The ranking of blocks, from the train examples."""
@@ -305,20 +313,21 @@ class Images:
             return
         views = self.settings.evaluation.views
         for number, view in enumerate(views, 1):
-            if missing := [arm for arm in arms if not arm.work.has(f"evaluation/{view}")]:
+            if missing := [arm for arm in arms if not arm.work.has(f"answers/{view}")]:
                 self.evaluate(view, missing, arms[0])
                 self.line.loop.report("evaluate", number, len(views), str(view))
-        kept = {arm.name: [arm.work.arrays(f"evaluation/{view}", dict) for view in views] for arm in arms}
-        right = {name: np.stack([each["right"] for each in seen]) for name, seen in kept.items()}
+        kept = {arm.name: [arm.work.arrays(f"answers/{view}", dict) for view in views] for arm in arms}
         for name, seen in kept.items():
+            parts = (np.stack([each[part] for each in seen]) for part in ("predictions", "confidences"))
+            self.answers[name] = Answers(*parts, self.dataset.test.labels)
             seconds, compile_seconds = (float(sum(each["seconds"][i] for each in seen)) for i in range(2))
             self.line.costs[f"{name}: evaluate"] = {"seconds": seconds, "compile_seconds": compile_seconds}
         repair = next((arm.name for arm in arms if arm.role == "repair"), "")
         for arm in arms:
-            arm.measures = Views(self.settings).measures(right, arm.name, repair)
+            arm.measures = Views(self.settings, self.dataset.num_classes).measures(self.answers, arm.name, repair)
 
     def evaluate(self, view: View, arms: Sequence[Arm], original: Arm) -> None:
-        """Keeps where each arm is right on the test split in one view, [N]."""
+        """Keeps what each arm says of the test split in one view."""
         test, devices = self.dataset.test, self.line.loop.devices
         fixed = functools.cache(
             functools.partial(self.rendered, "test", test, view, original.network, original.variables)
@@ -327,6 +336,24 @@ class Images:
             self.line.pause("evaluate")
             with Clock() as clock:
                 shown = self.rendered("test", test, view, arm.network, arm.variables) if view.adaptive else fixed()
-                right = logits(arm.network, arm.variables, shown, devices).argmax(-1) == test.labels
+                said = answered(logits(arm.network, arm.variables, shown, devices))
             seconds = np.array([clock.seconds, clock.compile_seconds])
-            arm.work.keep_arrays(f"evaluation/{view}", {"right": right, "seconds": seconds})
+            arm.work.keep_arrays(f"answers/{view}", said | {"seconds": seconds})
+
+    def gallery(
+        self, arms: Sequence[Arm], best: Mapping[str, Any] | None
+    ) -> tuple[dict[str, Any] | None, Iterable[np.ndarray]]:
+        """Some test examples that the best arm changed, and their images as they were shown, kept with the arm."""
+        if not best or not self.answers:
+            return None, ()
+        original, arm = arms[0], next(arm for arm in arms if arm.name == best["name"])
+        answers = (self.answers[each.name] for each in (original, arm))
+        section = gallery(arm.name, *answers, self.settings.evaluation.views, self.settings.seed)
+        examples = [*section["repaired"]["shown"], *section["broken"]["shown"]]
+
+        def show(view: View, split: Split, rows: np.ndarray) -> np.ndarray:
+            return self.rendered("test", split, view, original.network, original.variables, rows)
+
+        digest = zlib.crc32(repr(examples).encode())  # which they are depends on more than the arm: on the views
+        kept = arm.work.arrays(f"shown-{digest:08x}", lambda: {"images": pictured(examples, self.dataset.test, show)})
+        return section, kept["images"]

@@ -1,9 +1,10 @@
 """From the arms and the stages' results to what a report says, the same for images and for regions."""
 
 import dataclasses
+import functools
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax
@@ -12,6 +13,7 @@ import numpy as np
 import optax
 
 from archrepair_jax.data.splits import Dataset
+from archrepair_jax.evaluation.answers import Answers
 from archrepair_jax.evaluation.metrics import accuracy, break_rate, paired_difference, repair_rate
 from archrepair_jax.line.region_settings import RegionSettings
 from archrepair_jax.line.settings import Settings
@@ -105,9 +107,11 @@ def data_section(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "image_shape": dataset.train.images.shape[1:],
         "classes": dataset.num_classes,
+        "class_names": dataset.class_names,
         "train": len(dataset.train),
         "validation": len(dataset.validation),
         "test": len(dataset.test),
+        "test_by_class": np.bincount(dataset.test.labels, minlength=dataset.num_classes),
     }
 
 
@@ -137,28 +141,34 @@ def failures_section(settings: Settings, counted: Mapping[str, Any]) -> dict[str
 class Views:
     """The evaluation's views, and the figures taken over them."""
 
-    def __init__(self, settings: Settings):
-        self.views = settings.evaluation.views
+    def __init__(self, settings: Settings, classes: int):
+        self.views, self.classes = settings.evaluation.views, classes
         self.seen = {view.kind for view in settings.failures.views}
 
-    def measures(self, right: Mapping[str, np.ndarray], name: str, repair: str) -> dict[str, Any]:
-        """What an arm's answers come to, beside the original's and the repair's; right: [V, N] by arm.
+    def measures(self, answers: Mapping[str, Answers], name: str, repair: str) -> dict[str, Any]:
+        """What an arm's answers come to, beside the original's and the repair's; ``answers`` are by arm.
 
         The difference to the repair is over the corrupted views; without any, over the clean one.
         """
-        own, clean = right[name], accuracy(right[name][:1])
-        difference = None
+        own, clean = answers[name].right, accuracy(answers[name].right[:1])
+        others, difference = self.rows(lambda _: True), None
         if repair and name != repair:
-            rows = self.rows(lambda _: True) or [0]
-            rate = paired_difference(own[rows], right[repair][rows])
+            rows = others or [0]
+            rate = paired_difference(own[rows], answers[repair].right[rows])
             difference = {"value": rate.value, "low": rate.low, "high": rate.high}
         corrupted = self.means(own) | {"by_kind": self.by_kind(own)} if len(self.views) > 1 else None
         return {
             "clean": {"accuracy": clean.value, "low": clean.low, "high": clean.high},
             "corrupted": corrupted,
-            "outcome": self.outcome(right["original"], own),
+            "outcome": self.outcome(answers["original"].right, own),
             "difference_to_repair": difference,
+            "by_class": self.grounds(others, functools.partial(answers[name].by_class, classes=self.classes)),
+            "calibration": self.grounds(others, answers[name].calibration),
         }
+
+    def grounds(self, corrupted: list[int], figure: Callable[[list[int]], Any]) -> dict[str, Any]:
+        """A figure on the clean view, and on the corrupted ones if there are some."""
+        return {"clean": figure([0]), "corrupted": figure(corrupted) if corrupted else None}
 
     def rows(self, chosen) -> list[int]:
         return [row for row, view in enumerate(self.views) if view != CLEAN and chosen(view)]

@@ -19,6 +19,7 @@ from archrepair_jax.evaluation.survey import Tally, survey
 from archrepair_jax.files import write_whole
 from archrepair_jax.keys import named
 from archrepair_jax.line import classifiers
+from archrepair_jax.line.planes import plane
 from archrepair_jax.line.record import arm_section, region_record, total_cost
 from archrepair_jax.line.region_settings import RegionSettings, pairs
 from archrepair_jax.line.stages import Arm, Line, follow
@@ -30,7 +31,7 @@ from archrepair_jax.models.formats.onnx import write_onnx
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.precision import cpu
 from archrepair_jax.proof.branch_and_bound import COUNTEREXAMPLE, OPEN, PROVED, Proof, prove
-from archrepair_jax.proof.certificate import make_certificate, write_certificate
+from archrepair_jax.proof.certificate import make_certificate, read_certificate, write_certificate
 from archrepair_jax.proof.checker import Rejected
 from archrepair_jax.proof.checker import check as check_certificate
 from archrepair_jax.regions.acasxu import Case, read_case
@@ -274,6 +275,8 @@ class OverRegions:
         fresh = tally(problem.regions, settings.region, "region")
         whole = tally(problem.domain, settings.domain, "domain") if problem.domain else None
         violations, samples = int(fresh.wrong_after), int(fresh.samples)
+        proved = arm.verdict.evidence["proof"]["status"] == PROVED
+        certificate = read_certificate(arm.work.path / CERTIFICATE) if proved else None
         return {
             "repair_success": rate(arm.repair.aim or negatives, wrong=False),
             "generalisation": rate(negatives, wrong=False),
@@ -292,6 +295,7 @@ class OverRegions:
                 "domain": whole and whole.fidelity,
                 "domain_samples": int(whole.samples) if whole else 0,
             },
+            "plane": plane(problem, repaired, negatives, certificate),
         }
 
     def sections(self, arms: Sequence[Arm]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from archrepair_jax.models.network import Network, Variables
 
 OWNER, LOCK = "config", ".lock"  # the result that says what the others depend on; who works here holds the lock
 RESULTS = (  # all that a run leaves in a folder or in a part of one
-    *("arms", "cases", "checkpoints", "evaluation", "figures", "*-examples.npz", "*-attacked.npz", "certificate.npz"),
+    *("arms", "cases", "checkpoints", "figures", "*-examples.npz", "*-attacked.npz", "certificate.npz"),
     *("diagnose.json", "localize.json", "model.*", "repair-*", "accept-*", "judge.json", "repaired.*"),
     *("report.json", "report.md", "report.html", "table.csv"),
 )

@@ -39,6 +39,12 @@ def best(arms: Iterable[Arm]) -> Arm | None:
     return min((arm for arm in arms if arm["verdict"]["decision"] not in UNTOUCHED), key=rank, default=None)
 
 
+def held(report: Report) -> Arm | None:
+    """The arm that ``load`` gives, as far as it was judged on the test split; None where that is the original."""
+    chosen = best(report["arms"][1:])
+    return chosen if chosen and chosen["measures"] else None
+
+
 def trace(arm: Arm) -> Mapping[str, Any]:
     """What an arm's method tells of itself; of a race, what the winner does."""
     return arm["trace"].get("of") or arm["trace"]

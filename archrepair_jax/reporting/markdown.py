@@ -3,9 +3,10 @@
 from collections.abc import Collection
 
 from archrepair_jax.models import CALLERS
-from archrepair_jax.reporting import comparison
+from archrepair_jax.reporting import answers, comparison, gallery
 from archrepair_jax.reporting.comparison import Arm, Report, accuracies, ground, measured, over_budget, with_role
 from archrepair_jax.reporting.sections import arms_table, bullets, changes, cost, known, price, table
+from archrepair_jax.reporting.summary import sentence
 from archrepair_jax.reporting.verdict import judgement
 from archrepair_jax.reporting.wording import because, count, label, percent, points, title
 from archrepair_jax.views.view import ADAPTIVE, ATTACKS
@@ -29,6 +30,9 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
         _verdict(report),
         _comparison(report) + shown("accuracy"),
         _corruptions(report),
+        answers.by_class(report),
+        gallery.section(report, figures),
+        answers.calibration(report),
         _suspects(report) + shown("suspiciousness"),
         *(_arm(report, arm) + shown("block", "gates", "alphas") for arm in with_role(report, "repair")),
         *(_arm(report, arm) for arm in with_role(report, "control")),
@@ -41,11 +45,12 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
 
 def _verdict(report: Report) -> list[str]:
     data, model, name = report["data"], report["model"], report["model"]["name"].removeprefix(CALLERS)
-    size = "×".join(map(str, data["image_shape"]))
+    size, told = "×".join(map(str, data["image_shape"])), sentence(report)
     costs = f"{count(model['parameters'])} parameters, {count(model['multiply_adds'])} multiply-adds an image"
     return [
         f"# Repair of {name} on {data['name']}",
-        f"**{report['outcome_line']}**",
+        f"**{told}**",
+        *([report["outcome_line"]] if told != report["outcome_line"] else []),
         *([" ".join(judgement(report))] if judgement(report) else []),
         *([bullets(f"note: {note}" for note in report["notes"])] if report.get("notes") else []),
         f"Model: {name} ({costs}), weights: {model['weights'] or 'trained by this run'}. "

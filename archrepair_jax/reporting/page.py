@@ -2,26 +2,35 @@
 
 import base64
 import html
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --quiet: #5c5c5c; --rule: #d8d8d8; --lit: #eef4fa; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ececec; --paper: #16181b; --quiet: #a8a8a8; --rule: #3a3d42; --lit: #1f2a36; }
-}
+from archrepair_jax.reporting import palette
+
+LIGHT, DARK = (
+    " ".join(f"--{name}: {color};" for name, color in each.items()) for each in (palette.LIGHT, palette.DARK)
+)
+STYLE = f":root {{ color-scheme: light dark; {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}"
+STYLE += """
 body { margin: 0 auto; padding: 1rem; max-width: 62rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.2rem; margin-top: 2.2rem; padding-top: .6rem; border-top: 1px solid var(--rule); }
+h3 { font-size: 1rem; margin: 1.6rem 0 .6rem; }
 h1 + p { padding: .8rem 1rem; border-radius: .5rem; background: var(--lit); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 thead th { color: var(--quiet); font-weight: 600; }
 img { max-width: 100%; height: auto; padding: .5rem; border-radius: .5rem; background: #ffffff;
   box-sizing: border-box; }
+.wide > img { min-width: 36rem; }
+ul:has(> li > img) { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; padding: 0;
+  list-style: none; font-size: .9rem; line-height: 1.35; }
+li > img { display: block; width: 6rem; padding: 0; margin-bottom: .3rem; image-rendering: pixelated; }
 pre { overflow-x: auto; padding: .8rem; border-radius: .5rem; background: var(--lit); }
 """
 FRAME = """<!DOCTYPE html>
@@ -39,7 +48,7 @@ FRAME = """<!DOCTYPE html>
 </body>
 </html>
 """
-SCROLLED = '<div class="wide" role="region" aria-label="table" tabindex="0">\n'
+SCROLLED = '<div class="wide" role="region" aria-label="{}" tabindex="0">\n<table>\n'
 
 
 def page(text: str, figures: Mapping[str, bytes]) -> str:
@@ -50,10 +59,27 @@ def page(text: str, figures: Mapping[str, bytes]) -> str:
         figures: PNG bytes by name, as ``figures/NAME.png`` in the text.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    markdown.add_render_rule("table_open", lambda *_: f"{SCROLLED}<table>\n")
+    markdown.add_render_rule("table_open", lambda _, tokens, place, *rest: SCROLLED.format(tokens[place].meta["name"]))
     markdown.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
-    body = markdown.render(text)
+    body = markdown.renderer.render(_described(markdown.parse(text)), markdown.options, {})
+    body = body.replace("<pre>", '<pre tabindex="0">')  # whoever has no mouse scrolls it, too
     for name, png in figures.items():
         body = body.replace(f"figures/{name}.png", f"data:image/png;base64,{base64.b64encode(png).decode()}")
     title = text.splitlines()[0].lstrip("# ")
     return FRAME.format(title=html.escape(title), style=STYLE, body=body)
+
+
+def _described(tokens: Sequence[Token]) -> Sequence[Token]:
+    """With what a screen reader and keys ask for: names of what scrolls, and what a table's head is the head of."""
+    section = ""
+    for token, following in itertools.pairwise(tokens):
+        if token.type == "heading_open":
+            section = html.escape(following.content)
+        elif token.type == "table_open":
+            token.meta["name"] = f"table: {section}"
+        elif token.type == "th_open":
+            token.attrSet("scope", "col")
+        elif token.type == "paragraph_open" and [child.type for child in following.children] == ["image"]:
+            name = f"figure: {following.children[0].content}"
+            token.attrs |= {"class": "wide", "role": "region", "aria-label": name, "tabindex": "0"}
+    return tokens

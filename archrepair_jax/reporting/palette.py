@@ -14,6 +14,10 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK, GREY = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#8A8A8A",
 )  # fmt: skip
 
+# of the page, by day and by night: ``ink`` and ``quiet`` are text, on ``paper`` or ``lit``
+LIGHT = {"ink": "#1a1a1a", "paper": "#ffffff", "quiet": "#5c5c5c", "rule": "#d8d8d8", "lit": "#eef4fa"}
+DARK = {"ink": "#ececec", "paper": "#16181b", "quiet": "#a8a8a8", "rule": "#3a3d42", "lit": "#1f2a36"}
+
 
 def quiet(axes: Axes, grid: str) -> None:
     """Leaves a panel with what is needed to read it."""

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archrepair_jax.reporting import planes, sections
 from archrepair_jax.reporting.comparison import Arm, Report, with_role
 from archrepair_jax.reporting.sections import bullets, changes, cost, price
 from archrepair_jax.reporting.wording import because, count, percent, seconds
@@ -24,6 +25,12 @@ COLUMNS = (
     "seconds_repair",
     "seconds_proof",
 )
+
+VIOLATIONS = "violations_before", "violations_after"
+HEADS = [
+    *("case", "ended", "violations before", "after", "decisions kept, region", "domain"),
+    *("proof", "boxes"),
+]
 
 
 def table(report: Report) -> str:
@@ -82,9 +89,38 @@ def lines(arm: Arm) -> list[str]:
 
 def render(report: Report) -> str:
     """report.md."""
-    sections = [[f"## {head}", bullets(rest)] for head, *rest in map(lines, with_role(report, "repair"))]
-    parts = [[f"# {report['outcome_line']}"], *sections, cost(report)]
+    arms = with_role(report, "repair")
+    cases = []
+    for arm in arms:
+        head, *rest = lines(arm)
+        cases.append([f"## {head}", bullets(rest), *planes.shown(report, arm)])
+    parts = [[f"# {report['outcome_line']}", *_violations(arms)], _beside(arms), *cases, cost(report)]
     return "\n\n".join("\n\n".join(part) for part in parts) + "\n"
+
+
+def _violations(arms: Sequence[Arm]) -> list[str]:
+    """A sentence on all cases that were measured."""
+    fresh = [arm["measures"]["fresh"] for arm in arms if arm["measures"]]
+    if not fresh:
+        return []
+    samples, before, after = (sum(each[of] for each in fresh) for of in ("samples", *VIOLATIONS))
+    return [
+        f"**Of {count(samples)} fresh samples of the regions {count(before)} violated their property before, "
+        f"{count(after)} after.**"
+    ]
+
+
+def _beside(arms: Sequence[Arm]) -> list[str]:
+    """All cases in one table; what is not known is left out."""
+    cells = []
+    for arm in arms:
+        case, proof, measures = arm["case"], arm["verdict"].get("proof"), arm["measures"]
+        fresh = [count(measures["fresh"][name]) for name in VIOLATIONS] if measures else ["-", "-"]
+        fidelity = [percent(measures["fidelity"][name], 2) for name in ("region", "domain")] if measures else ["-", "-"]
+        proved = [proof["status"], count(proof["boxes"])] if proof else ["-", "-"]
+        named = [f"{case['network']}, property {case['property']}, {arm['name']}, seed {case['seed']}"]
+        cells.append([*named, arm["verdict"]["decision"], *fresh, *fidelity, *proved])
+    return ["## The cases", sections.table(sections.known([HEADS, *cells]))]
 
 
 def _proof(proof: Mapping[str, Any] | None) -> list[str]:

@@ -6,15 +6,17 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jsonschema
+import numpy as np
+from jaxtyping import UInt8
 
 from archrepair_jax import __version__
 from archrepair_jax.files import write_whole
 from archrepair_jax.repair import METHODS
-from archrepair_jax.reporting import figures, markdown, regions, verdict
+from archrepair_jax.reporting import figures, gallery, markdown, planes, regions, verdict
 from archrepair_jax.reporting.comparison import Report
 from archrepair_jax.reporting.page import page
 
@@ -64,26 +66,31 @@ def validate(report: Report) -> None:
     _encode(report)
 
 
-def write(folder: os.PathLike | str, record: Mapping[str, Any]) -> dict[str, Any]:
+def write(
+    folder: os.PathLike | str, record: Mapping[str, Any], pictures: Iterable[UInt8[np.ndarray, "H W C"]] = ()
+) -> dict[str, Any]:
     """Writes the files of a record into ``folder``, each whole or not at all, and returns the report.
 
-    They are ``report.md`` and, with everything in it, ``report.html``; ``figures/*.png`` for images, ``table.csv`` for
-    regions; and, last, ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
+    ``pictures`` are of the gallery's examples, the repaired first.
+
+    They are ``report.md`` and, with everything in it, ``report.html``; ``figures/*.png``; ``table.csv`` for regions;
+    and, last, ``report.json``. Raises ValueError, before anything is written, as ``assemble`` does.
     """
     report, folder = assemble(record), pathlib.Path(folder)
-    for name, content in _files(report).items():
+    for name, content in _files(report, pictures).items():
         write_whole(folder / name, content)
     write_whole(folder / "report.json", _encode(report).encode())
     return report
 
 
-def _files(report: Report) -> dict[str, bytes]:
+def _files(report: Report, pictures: Iterable[UInt8[np.ndarray, "H W C"]]) -> dict[str, bytes]:
     if report["task"] == "regions":
-        drawn, files, text = {}, {"table.csv": regions.table(report).encode()}, regions.render(report)
+        drawn, text = planes.draw_all(report), regions.render(report)
+        files = {"table.csv": regions.table(report).encode()}
     else:
-        drawn = figures.draw_all(report)
-        files = {f"figures/{name}.png": png for name, png in drawn.items()}
-        text = markdown.render(report, drawn)
+        drawn = figures.draw_all(report) | gallery.draw_all(report, pictures)
+        text, files = markdown.render(report, drawn), {}
+    files |= {f"figures/{name}.png": png for name, png in drawn.items()}
     return files | {"report.md": text.encode(), "report.html": page(text, drawn).encode()}
 
 

@@ -7,16 +7,35 @@ from archrepair_jax.reporting.comparison import UNTOUCHED, Arm, Report, best, or
 from archrepair_jax.reporting.verdict import outcome_line, too_small
 from archrepair_jax.reporting.wording import change, count, title
 
+OTHERS = 3  # arms that the sentence names besides
+
 
 def summary(report: Report) -> str:
+    """The sentence, and another one where the guard is too small."""
+    return " ".join([sentence(report), *too_small(report)]) if report["arms"][1:] else outcome_line(report)
+
+
+def sentence(report: Report) -> str:
     """Of the best accepted arm beside the others: on test examples if there are some, else on the guard's."""
     arms = report["arms"][1:]
     if not arms:
         return outcome_line(report)
     chosen = best(arms)
-    others = [_beside(arm) for arm in arms if arm is not chosen]
-    told = "; ".join([_holding(report, chosen) if chosen else "Nothing was accepted, the original stays", *others])
-    return " ".join([f"{told} ({_ground(report)}).", *too_small(report)])
+    others = [arm for arm in arms if arm is not chosen]
+    nearest = sorted(others, key=_gain, reverse=True)[:OTHERS]
+    told = [_holding(report, chosen) if chosen else "Nothing was accepted, the original stays"]
+    told += [_beside(arm) for arm in others if arm in nearest]
+    if rest := len(others) - len(nearest):
+        told.append(f"{count(rest, 'more arm')} did less")
+    return f"{'; '.join(told)} ({_ground(report)})."
+
+
+def _gain(arm: Arm) -> float:
+    """What an arm fixed beyond what it broke; least of all, where it was not accepted."""
+    if arm["verdict"]["decision"] in UNTOUCHED:
+        return float("-inf")
+    fixed, _, broken, _ = counts(arm)
+    return fixed - broken
 
 
 def _holding(report: Report, arm: Arm) -> str:

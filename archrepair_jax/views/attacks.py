@@ -53,11 +53,13 @@ def attacked(
     labels: Int32[np.ndarray, "N"],
     view: View,
     key: PRNGKeyArray,
+    rows: Int[np.ndarray, "N"] | None = None,
 ) -> UInt8[np.ndarray, "N H W C"]:
     """The images as the attack of ``view`` on this network leaves them, no pixel further than ``GREY_LEVELS`` says.
 
     Rounding to uint8 cannot leave the ball, since its radius is a whole number of levels. An adaptive view draws the
-    same random starts as the one that is not, so on the original network both are the same images.
+    same random starts as the one that is not, so on the original network both are the same images. ``rows`` are the
+    images' places in their set, where these are not all of it.
     """
     eps = np.float32(GREY_LEVELS[view.severity - 1] / 255)
     steps, step_size = (1, eps) if view.attack == "fgsm" else (PGD_STEPS, 2.5 * eps / PGD_STEPS)  # as Madry et al.
@@ -69,7 +71,7 @@ def attacked(
             at = _climb(network, variables, at, x, labels, eps, step_size)
         return np.round(255 * np.asarray(at)).astype(np.uint8)
 
-    return copied(copy, view_key(key, view.attack, view.severity), images, labels)
+    return copied(copy, view_key(key, view.attack, view.severity), images, labels, rows=rows)
 
 
 @jax.jit

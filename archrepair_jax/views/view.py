@@ -10,9 +10,8 @@ import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, UInt8
+from jaxtyping import Array, Int, PRNGKeyArray, UInt8
 
 from archrepair_jax.data.corruptions import corrupt_one, quantize
 from archrepair_jax.keys import named
@@ -50,11 +49,17 @@ class View:
 CLEAN = View("clean", 0)
 
 
-def render(images: UInt8[np.ndarray, "N H W C"], view: View, key: PRNGKeyArray) -> UInt8[np.ndarray, "N H W C"]:
-    """The images as a corruption or the clean view shows them, quantised to uint8 as the published sets are."""
+def render(
+    images: UInt8[np.ndarray, "N H W C"], view: View, key: PRNGKeyArray, rows: Int[np.ndarray, " N"] | None = None
+) -> UInt8[np.ndarray, "N H W C"]:
+    """The images as a corruption or the clean view shows them, quantised to uint8 as the published sets are.
+
+    ``rows`` are the images' places in their set, where these are not all of it.
+    """
     if view == CLEAN:
         return images
-    return copied(lambda keys, chunk: _corrupted(chunk, keys, view), view_key(key, view.kind, view.severity), images)
+    key = view_key(key, view.kind, view.severity)
+    return copied(lambda keys, chunk: _corrupted(chunk, keys, view), key, images, rows=rows)
 
 
 def view_key(key: PRNGKeyArray, kind: str, severity: int) -> PRNGKeyArray:
@@ -67,20 +72,22 @@ def copied(
     key: PRNGKeyArray,
     images: UInt8[np.ndarray, "N H W C"],
     *more: np.ndarray,
+    rows: Int[np.ndarray, " N"] | None = None,
 ) -> UInt8[np.ndarray, "N H W C"]:
-    """``copy(keys, images, *more)`` of all images, ``CHUNK`` at a time; each image has a key of its own."""
-    copies = np.empty_like(images)
+    """``copy(keys, images, *more)`` of all images, ``CHUNK`` at a time; each image has a key of its own, by its row."""
+    copies, rows = np.empty_like(images), np.arange(len(images)) if rows is None else rows
     for start in range(0, len(images), CHUNK):
-        chunks = [array[start : start + CHUNK] for array in (images, *more)]
+        chunks = [array[start : start + CHUNK] for array in (rows, images, *more)]
         size = len(chunks[0])
         padded = [np.pad(chunk, ((0, CHUNK - size),) + ((0, 0),) * (chunk.ndim - 1)) for chunk in chunks]
-        copies[start : start + CHUNK] = copy(_keys(key, start, CHUNK), *padded)[:size]  # one shape, one compilation
+        keys = _keys(key, padded[0].astype(np.int32))
+        copies[start : start + CHUNK] = copy(keys, *padded[1:])[:size]  # one shape, one compilation
     return copies
 
 
-@functools.partial(jax.jit, static_argnames="count")
-def _keys(key, start, count):
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
+@jax.jit
+def _keys(key, rows):
+    return jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
 
 
 @functools.partial(jax.jit, static_argnames="view")

@@ -25,7 +25,7 @@ from archrepair_jax.line.settings import from_config
         "arms/reconstruction/repair-0.json",
         "arms/reconstruction/repair-0-variables.safetensors",
         "arms/fine_tune_block/accept-0.json",
-        "arms/original/evaluation/clean.npz",
+        "arms/original/answers/clean.npz",
     ],
 )
 def test_damaged_files_are_named(program, tmp_path, monkeypatch, capsys, damaged):
@@ -37,7 +37,7 @@ def test_damaged_files_are_named(program, tmp_path, monkeypatch, capsys, damaged
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("deleted", ["model.safetensors", "arms/original/evaluation/clean.npz", "guard-examples.npz"])
+@pytest.mark.parametrize("deleted", ["model.safetensors", "arms/original/answers/clean.npz", "guard-examples.npz"])
 def test_deleted_files_are_computed_again(program, tmp_path, monkeypatch, deleted):
     finished, _ = program.finished()
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)

@@ -53,6 +53,37 @@ def test_the_report_has_what_it_promises(program):
     assert report["config"]["repair"]["budget"] == 3200 and report["model"]["weights"] is None
 
 
+def test_the_examples_are_images_of_which_the_arm_says_so(program):
+    folder, _ = program.finished()
+    report, labels = read(folder), load_data(from_config(get_config()).data, 0).test.labels
+    shown, outcome = report["gallery"], arms(folder)[report["gallery"]["arm"]]["measures"]["outcome"]
+    for group, rate, of in (("repaired", "repair_rate", "failing"), ("broken", "break_rate", "passing")):
+        assert shown[group]["count"] == round(outcome[rate] * outcome[of])
+        assert len(shown[group]["shown"]) == min(12, shown[group]["count"])
+        for example in shown[group]["shown"]:
+            right = [example[when]["prediction"] == example["label"] for when in ("before", "after")]
+            assert right == [group == "broken", group == "repaired"]
+            assert example["label"] == labels[example["image"]]
+    (kept,) = (folder / "arms" / shown["arm"]).glob("shown-*.npz")
+    logits = np.asarray(archrepair_jax.load(folder, shown["arm"])(np.load(kept)["images"]))
+    said = [example["after"] for group in ("repaired", "broken") for example in shown[group]["shown"]]
+    assert logits.argmax(-1).tolist() == [each["prediction"] for each in said]
+    sure = (np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)).max(-1)
+    np.testing.assert_allclose(sure, [each["confidence"] for each in said], atol=1e-3)
+    assert len(list(folder.glob("figures/repaired-*.png"))) == len(shown["repaired"]["shown"])
+
+
+def test_classes_and_calibration_are_of_the_whole_test_split(program):
+    folder, _ = program.finished()
+    data = read(folder)["data"]
+    assert sum(data["test_by_class"]) == data["test"] and data["class_names"] == list("0123456789")
+    for arm in arms(folder).values():
+        measures, weights = arm["measures"], np.array(data["test_by_class"]) / data["test"]
+        assert measures["by_class"]["clean"] @ weights == pytest.approx(measures["clean"]["accuracy"])
+        assert measures["by_class"]["corrupted"] @ weights == pytest.approx(measures["corrupted"]["mean"])
+        assert all(0 < error < 0.5 for error in measures["calibration"].values())
+
+
 def test_the_budget_is_kept_and_the_cost_is_told(program):
     report, found = read(program.finished()[0]), arms(program.finished()[0])
     for name in ("reconstruction", "fine_tune_block"):
@@ -199,11 +230,11 @@ def test_imitation_and_attacks_pass_through_all_stages(tmp_path, monkeypatch):
     text = (tmp_path / "report.md").read_text()
     assert "The scaled neurons, the most different first: " in text
     assert "adaptive ones are made anew against each arm" in text
-    right = np.load(tmp_path / "arms/imitation_tuning/evaluation/clean.npz")["right"]
+    said = np.load(tmp_path / "arms/imitation_tuning/answers/clean.npz")["predictions"]
     settings = from_config(get_config())
     test = load_data(settings.data, settings.seed).test
     predicted = np.asarray(archrepair_jax.load(tmp_path, "imitation_tuning")(test.images).argmax(-1))
-    np.testing.assert_array_equal(predicted == test.labels, right)
+    np.testing.assert_array_equal(predicted, said)
 
     first = results(tmp_path)
     assert again(monkeypatch, tmp_path, *arguments) == 0
@@ -216,7 +247,12 @@ def test_one_control_more_computes_that_arm_alone(program, tmp_path, monkeypatch
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     rendered, judged = [], []
     render, logits = images.render, images.logits
-    monkeypatch.setattr(images, "render", lambda *arguments: rendered.append(str(arguments[1])) or render(*arguments))
+
+    def rendering(part, view, key, rows):
+        rendered.extend([str(view)] * (rows is None))  # and not the few examples that are shown
+        return render(part, view, key, rows)
+
+    monkeypatch.setattr(images, "render", rendering)
     monkeypatch.setattr(images, "logits", lambda *arguments: judged.append(arguments[0]) or logits(*arguments))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "arms").rglob("*.npz")}
     assert again(monkeypatch, tmp_path, "--config.controls=('fine_tune_block','fine_tune_network')") == 0

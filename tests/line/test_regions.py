@@ -80,6 +80,18 @@ def test_from_a_network_and_a_property_to_a_proof(files, monkeypatch):
     assert arm["spent"]["sample_gradients"] > 200 * 256 and arm["spent"]["multiply_adds"] > 200 * 256 * 320
     assert measures["fresh"]["rate_bound"] == pytest.approx(1 - 1e-3 ** (1 / 20_000))
 
+    plane = measures["plane"]
+    assert plane["inputs"] == [0, 1] and np.allclose([plane["lower"], plane["upper"]], [[0, -1], [1, 1]], atol=1e-6)
+    across, up = (np.linspace(*ends, len(plane["before"])) for ends in zip(plane["lower"], plane["upper"], strict=True))
+    grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2).astype(np.float32)
+    scores = np.asarray(tiny.network.apply(tiny.variables, grid))[:, 0]
+    level, drawn = np.quantile(tiny.scores, 0.05), np.array([each == "#" for each in "".join(plane["before"])])
+    assert 0 < drawn.sum() < drawn.size / 4 and ((scores <= level) == drawn).mean() > 0.999
+    assert "#" not in "".join(plane["after"]) and plane["boxes_crossed"] == len(plane["boxes"]) > 0
+    low, high = np.array(plane["boxes"]).swapaxes(0, 1)
+    assert (low < high).all() and (low >= [0, -1]).all() and (high <= [1, 1]).all()
+    assert 1 < np.prod(high - low, -1).sum() <= 2 + 1e-6  # they do not overlap; bounds cut off the rest of the region
+
     stem = tiny.out / "tiny-level-retraining-0"
     network, variables, header = read_nnet(stem.with_suffix(".nnet"))
     assert network == tiny.network and header.range == HEADER.range

@@ -24,7 +24,7 @@ def test_killed_in_any_stage(program, tmp_path):
         (lambda: (tmp_path / "validation-examples.npz").exists(), ["-m", "archrepair_jax.main"]),
         (lambda: steps_kept(search) >= 3, ["-c", SAVES_ALWAYS]),
         (lambda: steps_kept(tuning) >= 10, ["-c", SAVES_ALWAYS]),
-        (lambda: any(tmp_path.glob("arms/*/evaluation/clean.npz")), ["-m", "archrepair_jax.main"]),
+        (lambda: any(tmp_path.glob("arms/*/answers/clean.npz")), ["-m", "archrepair_jax.main"]),
     ]
     for marker, command in kills:
         process = program.start(*command, "--config", CONFIG, "--workdir", str(tmp_path))

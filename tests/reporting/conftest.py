@@ -31,6 +31,7 @@ def clean_record(record):
     record["failures"]["views"] = record["failures"]["views"][:1]
     for each in record["arms"]:
         each["measures"]["corrupted"] = each["measures"]["outcome"]["unseen"] = None
+        each["measures"]["by_class"]["corrupted"] = each["measures"]["calibration"]["corrupted"] = None
     return record
 
 

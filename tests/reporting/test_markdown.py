@@ -7,6 +7,7 @@ from archrepair_jax.repair.method import Method
 from archrepair_jax.reporting.comparison import standing
 from archrepair_jax.reporting.markdown import render
 from archrepair_jax.reporting.report import assemble
+from archrepair_jax.reporting.summary import sentence
 
 OVERSPENT = "the swarm asks for 1,000 sample-gradients; of 100 there are 0 spent"
 
@@ -33,7 +34,8 @@ def row(text, start):
 
 def test_the_verdict_stands_first_and_every_arm_has_a_row(record):
     text = render(assemble(record))
-    assert text.splitlines()[2] == f"**{assemble(record)['outcome_line']}**"
+    assert text.splitlines()[2] == f"**{sentence(assemble(record))}**"
+    assert text.splitlines()[4] == assemble(record)["outcome_line"]
     rows = section(text, "The arms").splitlines()[3:8]
     names = [line.split(" | ")[0].removeprefix("| ") for line in rows]
     assert names == ["original", "search (repair)", "fine tune block", "fine tune network", "random architecture"]

@@ -2,9 +2,11 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 from made_up import case
 
+from archrepair_jax.reporting import planes, regions
 from archrepair_jax.reporting.console import show
 from archrepair_jax.reporting.regions import COLUMNS
 from archrepair_jax.reporting.report import assemble, write
@@ -18,7 +20,9 @@ def printed(record):
 
 def test_the_files_of_a_repair_over_regions(regions_record, tmp_path):
     report = write(tmp_path, regions_record)
-    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "report.md", "report.html", "report.json"}
+    files = {"table.csv", "report.md", "report.html", "report.json"}
+    assert {path.name for path in tmp_path.iterdir()} == files | {"figures"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"plane-1.png", "plane-2.png"}
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert report["outcome_line"] == "2 cases: 1 repaired, 1 not clean; 1 proved."
     assert (tmp_path / "table.csv").read_text() == (
@@ -33,8 +37,16 @@ def test_the_words_on_each_case_and_the_cost(regions_record, tmp_path):
     write(tmp_path, regions_record)
     text = (tmp_path / "report.md").read_text()
     assert text.startswith(
-        "# 2 cases: 1 repaired, 1 not clean; 1 proved.\n\n## N2_9, property 8, retraining, seed 0: repaired\n"
+        "# 2 cases: 1 repaired, 1 not clean; 1 proved.\n\n"
+        "**Of 4,000,000 fresh samples of the regions 2,468 violated their property before, 7 after.**\n"
     )
+    assert "\n\n## N2_9, property 8, retraining, seed 0: repaired\n" in text
+    assert (
+        "| case | ended | violations before | after | decisions kept, region | proof | boxes |\n"
+        "| :-- | --: | --: | --: | --: | --: | --: |\n"
+        "| N2_9, property 8, retraining, seed 0 | repaired | 1,234 | 0 | 99.88 % | proved | 1,234 |\n"
+        "| N3_3, property 8, retraining, seed 1 | not clean | 1,234 | 7 | 99.88 % | counterexample | 1 |\n"
+    ) in text
     for line in (
         "proof: proved, 1,234 boxes (it was easy), 0.3 s (compilation 0.5 s)",
         "proof: counterexample, 1 box, 0.3 s (compilation 0.5 s)",
@@ -66,7 +78,10 @@ def test_a_case_over_budget_says_so_and_leaves_what_is_not_known_empty(regions_r
     regions_record["arms"][1] |= {"verdict": verdict, "measures": None, "spent": None}
     report = write(tmp_path, regions_record)
     assert report["outcome_line"] == "2 cases: 1 over budget, 1 not clean; 0 proved."
-    assert "seed 0: over budget (the proof asks for too much)\n" in (tmp_path / "report.md").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert "seed 0: over budget (the proof asks for too much)\n" in text
+    assert "| N2_9, property 8, retraining, seed 0 | over budget | - | - | - | - | - |\n" in text
+    assert "Of 2,000,000 fresh samples" in text
     assert (tmp_path / "table.csv").read_text().splitlines()[1] == "N2_9,8,retraining,0,,,,,,,,,"
 
 
@@ -83,3 +98,26 @@ def test_what_no_repair_over_regions_can_say_is_refused(regions_record, path, va
     inner[path[-1]] = value
     with pytest.raises(ValueError, match=r"report.json: arms\.1"):
         assemble(regions_record)
+
+
+def test_a_plane_is_drawn_before_and_after_with_the_boxes_of_the_proof(regions_record):
+    plane = regions_record["arms"][1]["measures"]["plane"]
+    drawn = planes.figure(plane)
+    before, after = drawn.axes
+    assert before.get_title() == "before: 37.50 % violate" and after.get_title() == "after: 0.00 % violate"
+    np.testing.assert_array_equal(before.images[0].get_array(), [[0, 0, 1, 1], [0, 0, 0, 1]])  # upwards
+    assert before.get_xlabel() == "input 0" and before.get_ylabel() == "input 3"
+    (boxes,) = after.collections
+    assert boxes.get_paths()[0].get_extents().bounds == (0.0, -1.0, 0.5, 2.0) and not before.collections
+    assert drawn.get_suptitle().endswith("through the worst one, with 1 box of the proof")
+
+
+def test_planes_of_the_first_cases_are_shown_under_their_heads(regions_record):
+    regions_record["arms"] = [arm for seed in range(8) for arm in case("N2_9", seed)]
+    regions_record["arms"][1]["measures"]["plane"] = None
+    del regions_record["arms"][3]["measures"]["plane"]  # as of a case that was finished before there were planes
+    report = assemble(regions_record)
+    assert list(planes.draw_all(report)) == [f"plane-{number}" for number in range(1, planes.SHOWN + 1)]
+    parts = regions.render(report).split("## N2_9, ")[1:]
+    assert [part.count("](figures/plane-") for part in parts] == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert "![N2_9: violations along inputs 0 and 3, through the worst one](figures/plane-1.png)" in parts[2]

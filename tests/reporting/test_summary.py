@@ -1,9 +1,12 @@
 """One sentence on what a caller holds: counts, the change, the other arms, and on what it rests."""
 
+import copy
+
 import pytest
 
+from archrepair_jax.reporting.markdown import render
 from archrepair_jax.reporting.report import assemble
-from archrepair_jax.reporting.summary import summary
+from archrepair_jax.reporting.summary import sentence, summary
 
 GUARD = {"images": 500, "clean_drop": 0.02, "failing": 240, "passing": 760}
 
@@ -48,3 +51,25 @@ def test_nothing_accepted_and_too_small_a_guard(record, named):
     assert told.startswith("Nothing was accepted, the original stays; search was refused by the guard; ")
     assert told.endswith("The guard has 12 images, too few to tell whether over 2 % of clean accuracy are lost: "
                          "give 300 validation images.")  # fmt: skip
+
+
+def test_of_many_arms_the_three_that_did_most_are_named(record, named):
+    named["fine_tune_block"]["verdict"] |= {"decision": "unchanged", "fraction": 0.0}
+    weaker = copy.deepcopy(named["random_architecture"]) | {"name": "scaling"}
+    weaker["measures"]["outcome"] |= {"repair_rate": 0.1}
+    record["arms"].append(weaker)
+    told = summary(assemble(record))
+    assert "; scaling would have fixed 81 and broken 209; 1 more arm did less (on" in told
+    assert "fine tune block" not in told
+
+
+def test_a_run_without_arms_has_its_outcome_alone(record):
+    report = assemble(record | {"status": "evaluated", "arms": record["arms"][:1], "gallery": None})
+    assert summary(report) == sentence(report) == report["outcome_line"]
+    assert render(report).count(report["outcome_line"]) == 1
+
+
+def test_a_small_guard_is_spoken_of_once_in_a_report(record, named):
+    for arm in record["arms"][1:]:
+        arm["verdict"] |= {"images": 12}
+    assert render(assemble(record)).count("too few to tell") == 1

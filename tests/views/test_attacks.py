@@ -135,6 +135,9 @@ def test_the_attacked_copy_of_an_image_does_not_depend_on_the_others(classified,
     monkeypatch.setattr(views, "CHUNK", 7)
     some = attacked(network, variables, images[:9], given[:9], View("pgd", 3), jax.random.key(0))
     assert (np.abs(some.astype(int) - whole[:9]) > 1).mean() < 0.01  # a sign may tip where a gradient is almost zero
+    rows = np.array([8, 3])
+    two = attacked(network, variables, images[rows], given[rows], View("pgd", 3), jax.random.key(0), rows)
+    assert (np.abs(two.astype(int) - whole[rows]) > 1).mean() < 0.01
     other = attacked(*classified, View("pgd", 3), jax.random.key(1))
     assert (other != whole).mean() > 0.1
 

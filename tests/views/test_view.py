@@ -43,6 +43,8 @@ def test_the_copy_of_an_image_does_not_depend_on_the_others(images, copies):
     np.testing.assert_array_equal(render(images[:4], NOISE, jax.random.key(0)), copies[:4])
     others = np.concatenate([images[:1] * 0, images[1:]])
     np.testing.assert_array_equal(render(others, NOISE, jax.random.key(0))[1:], copies[1:])
+    rows = np.array([7, 2])
+    np.testing.assert_array_equal(render(images[rows], NOISE, jax.random.key(0), rows), copies[rows])
 
 
 def test_every_image_key_kind_and_severity_has_its_own_draw(images):

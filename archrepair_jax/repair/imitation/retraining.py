@@ -30,7 +30,7 @@ from archrepair_jax.precision import exact
 from archrepair_jax.regions.sampling import Cells
 from archrepair_jax.repair.imitation.cases import Cases, Original
 from archrepair_jax.training.batches import Samples, scaled
-from archrepair_jax.training.descent import TuningSettings, TuningState, make_optimizer, merge, start_state
+from archrepair_jax.training.descent import TuningSettings, TuningState, make_optimizer, merge
 from archrepair_jax.training.ledger import value_and_grad
 from archrepair_jax.training.loop import Loop, steps_left
 from archrepair_jax.training.parallel import Devices, ParallelMap, mean, share
@@ -132,7 +132,9 @@ def retrain(
 
     def begin(settings: ImitationRetrainingSettings) -> tuple[Callable, TuningState]:
         step, optimizer = retraining_step(network, original.specification, settings)
-        return step, start_state(start or original.variables, dict.fromkeys(network.names, 1.0), optimizer)
+        given = start or original.variables
+        state = TuningState(jnp.int32(0), given["params"], given["batch_stats"], optimizer.init(given["params"]))
+        return step, state
 
     if not settings.steps:
         one = dataclasses.replace(settings, steps=1)
