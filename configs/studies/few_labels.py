@@ -31,10 +31,10 @@ Measured with 100 labels alone, five seeds, equal sample-gradients (results/few_
 repaired kinds, on unseen ones and on clean images:
 
     before                 49.2  64.9  91.7
-    conditional_search     75.3  73.1  90.5
     auto                   75.2  73.8  89.4
+    conditional_search     74.5  72.8  89.4
     conditional            73.8  71.8  90.7
-    random_conditional     70.4  71.7  90.5
+    random_conditional     66.8  72.0  90.0
     spectrum_rgn           64.9  70.7  88.9
     auto_rgn               64.1  70.8  89.8
     fine_tune_network      64.0  70.6  89.6
@@ -45,16 +45,23 @@ repaired kinds, on unseen ones and on clean images:
     fine_tune_last         56.1  68.0  89.5
     inserted_convolution   55.2  67.2  89.4
 
-Paired by seed, ``conditional_search`` less the best of these controls, whichever that is on each: repaired +10.3 [7.8,
-12.9], unseen +2.3 [1.3, 3.2], clean +0.7 [-1.3, 2.7]; ``auto`` +10.3 [7.7, 12.8], +2.9 [0.7, 5.2] and -0.4 [-2.8, 1.9],
-with clean images 2.3 below the original's; ``conditional`` +8.9 [5.7, 12.2], +1.0 [-0.8, 2.7] and +1.0 [-0.5, 2.4].
-What the search adds: to a random genotype of its space +4.9 [-3.3, 13.0] and +1.5 [-1.2, 4.1], to all
-candidates at once +1.4 [-0.1, 2.9] and +1.3 [-0.4, 3.0]: ahead of both, and with five seeds not told from either.
-Weights behind the block make the difference on unseen kinds: the search lets them learn in most seeds, and so does
-``conditional_group``, which wins the race of ``auto``. Reconstruction and a random
-architecture are judged on one seed so far; other numbers of labels, clean images beside and equal multiply-adds are
-still to come. (``conditional`` and the four controls ran with padded small batches on two of the five seeds, taken back
-since.)
+Paired by seed, less the control that is best in the mean (spectrum_rgn on repaired kinds, auto_rgn on the two others):
+``auto`` +10.3 [7.7, 12.8], +2.9 [0.7, 5.2] and -0.4 [-2.8, 1.9], with clean images 2.3 below the original's;
+``conditional_search`` +9.6 [8.4, 10.7], +1.9 [-1.0, 4.9] and -0.4 [-2.0, 1.2], 2.2 below; ``conditional`` +8.9 [5.7,
+12.2], +1.0 [-0.8, 2.7] and +1.0 [-0.5, 2.4]. What the search adds: to a random genotype of its space +7.7 [0.8, 14.6],
++0.8 [-3.0, 4.7] and -0.6 [-3.1, 1.8]; to all candidates at once in front of the image +0.7 [-2.0, 3.3], +1.0 [-2.1,
+4.0] and -1.3 [-2.6, 0.0]: with so few labels the simpler thing does as well, and ``auto`` races that.
+
+The search was changed after its rows had been judged, because it answered planted faults in the wrong place
+(positions.py), and its rows and the random genotype's were computed anew: 75.3 73.1 90.5 and 70.4 71.7 90.5 before. Now
+it also tries the last block, which a random genotype may stand in front of as well, and every position as new, so that
+less of the budget is left for tuning. Seeds 100 and 101 were looked at with two of its designs on the way; its settings
+are those that were chosen for the earlier one. All its rows and the random genotype's ran on another processor than the
+others.
+
+Reconstruction and a random architecture are judged on one seed so far; other numbers of labels, clean images beside and
+equal multiply-adds are still to come. (``conditional`` and the four controls ran with padded small batches on two of the
+five seeds, taken back since.)
 
 Expected time: one to three minutes an arm and core.
 """
