@@ -60,8 +60,8 @@ are those that were chosen for the earlier one. All its rows and the random geno
 others.
 
 Reconstruction and a random architecture are judged on one seed so far; other numbers of labels, clean images beside and
-equal multiply-adds are still to come. (``conditional`` and the four controls ran with padded small batches on two of the
-five seeds, taken back since.)
+equal multiply-adds are still to come. (``conditional`` and the four controls ran with padded small batches on two of
+the five seeds, taken back since.)
 
 Expected time: one to three minutes an arm and core.
 """
