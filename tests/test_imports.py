@@ -1,4 +1,4 @@
-"""An import only ever points downwards through the rooms, in the order of the table in docs/concepts.md."""
+"""An import only ever points downwards through the rooms, in the order of the table in README.md."""
 
 import ast
 import graphlib
@@ -13,7 +13,7 @@ PACKAGE = "archrepair_jax"
 
 def table() -> list[str]:
     """The rooms in that order, from the top, as ``cli/`` and ``errors.py``."""
-    rows = (ROOT / "docs/concepts.md").read_text("utf-8").split("| room | what lives there |")[1].split("\n\n")[0]
+    rows = (ROOT / "README.md").read_text("utf-8").split("| room | what lives there |")[1].split("\n\n")[0]
     return [room for row in re.findall(r"^\| (`.*?) \|", rows, re.M) for room in re.findall(r"`(.+?)`", row)]
 
 
