@@ -1,8 +1,8 @@
 """Successive halving (Jamieson and Talwalkar, AISTATS 2016) of genotypes in front of a block, on validation images.
 
-A position behind the first has to be better than it by a standard error (the rule of Breiman et al., CART, 1984, for
-the simplest model within the noise; that the first position is the simplest answer is ours): few validation images
-tell little, and a block on the image is the cheapest repair and the easiest to understand.
+A position has to be better by a standard error than the one that holds the place: in the first round that is the first
+position, then the one that led the round before. It is the rule of Breiman et al. (CART, 1984) for the simplest model
+within the noise; that a block on the image is the simplest, and that the leader keeps its place, is ours.
 """
 
 import dataclasses
@@ -76,13 +76,13 @@ def halve(
 
 
 def ranked(finalists: list[Finalist]) -> list[Finalist]:
-    """The best first; one behind the first position is charged the standard error of its lead on the best in front."""
-    first = finalists[0].edit.before
-    simplest = min((each for each in finalists if each.edit.before == first), key=lambda each: each.losses.mean())
+    """The best first; away from the first one's position, a standard error of the lead on the best there is charged."""
+    held = finalists[0].edit.before
+    holder = min((each for each in finalists if each.edit.before == held), key=lambda each: each.losses.mean())
 
     def score(each: Finalist) -> float:
-        lead = each.losses - simplest.losses
-        noise = 0 if each.edit.before == first or len(lead) < 2 else lead.std(ddof=1) / len(lead) ** 0.5
+        lead = each.losses - holder.losses
+        noise = 0 if each.edit.before == held or len(lead) < 2 else lead.std(ddof=1) / len(lead) ** 0.5
         return float(each.losses.mean() + noise)
 
     return sorted(finalists, key=score)

@@ -247,7 +247,7 @@ def standard(size: int) -> dict[str, Array]:
 
 
 def some_of(variables: Variables, whole: Filters, chosen: Filters) -> Variables:
-    """The variables of a block of the ``chosen`` candidates of a ``whole`` one. Raises ValueError for others."""
+    """The variables of a block of the ``chosen`` ones among the candidates of a ``whole`` one."""
     params = variables["params"]
     made = {name: params[name] for name in chosen.learned}
     if chosen.gated:

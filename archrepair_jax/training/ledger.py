@@ -56,6 +56,7 @@ class Ledger:
     Attributes:
         limit, spent: so far.
         reserve: what is kept back for later.
+        kept: what was paid for once and needs no second payment.
     """
 
     def __init__(self, sample_gradients: int = 0, multiply_adds: int = 0):

@@ -90,11 +90,12 @@ def finalist(before, losses, beside="nothing"):
     return Finalist(Inserted(before, Filters(("contrast",))), beside, {}, np.array(losses))
 
 
-def test_a_later_position_has_to_be_better_by_more_than_chance():
+def test_another_position_has_to_be_better_by_more_than_chance():
     first, noisy = finalist("stem", [1.0, 1.0, 1.0, 1.0]), finalist("head", [0.0, 2.0, 0.0, 1.8])
     clear = finalist("head", [0.8, 0.9, 0.7, 0.8])
     assert ranked([first, noisy])[0] is first and noisy.losses.mean() < first.losses.mean()
     assert ranked([first, clear])[0] is clear
+    assert ranked([noisy, first])[0] is noisy  # who led before holds the place
     assert ranked([finalist("head", [1.0, 0.0]), finalist("head", [0.9, 0.0], "group")])[0].beside == "group"
     assert ranked([finalist("stem", [1.0]), finalist("head", [0.9])])[0].edit.before == "head"  # one tells no noise
 
