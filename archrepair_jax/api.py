@@ -12,6 +12,7 @@ A ``model`` is ``(module, variables)`` of Flax Linen, an NNX module, ``(apply_fn
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
@@ -134,10 +135,18 @@ def repair(
         "evaluation.kinds": several(kinds),
     }
     settings = make_settings(adopted, keys | told, "test" in more)
+    own = {"method": method, "budget": budget, "kinds": several(kinds)} | ({"settings": told} if told else {})
+    run = functools.partial(carry_out, adopted, dataset, settings, more.get("folder"), call=spelled(own, more))
     if not progress:
-        return carry_out(adopted, dataset, settings, more.get("folder"), lambda *_: None)
+        return run(lambda *_: None)
     with Progress() as shown:
-        return carry_out(adopted, dataset, settings, more.get("folder"), shown.report)
+        return run(shown.report)
+
+
+def spelled(own: Mapping[str, Any], more: Mapping[str, Any]) -> str:
+    """The call of ``repair`` with these values; what else it was given, arrays for the most part, by name."""
+    given = [f"{name}={name}" for name in ("test", "failing") if more.get(name) is not None]
+    return f"ar.repair({', '.join(['model', 'train', 'validation', *given, *(f'{k}={v!r}' for k, v in own.items())])})"
 
 
 def localize(model: Any, failing: Pair, passing: Pair, **settings: Any) -> Localization:
