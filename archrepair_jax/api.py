@@ -179,7 +179,10 @@ def localize(model: Any, failing: Pair, passing: Pair, **settings: Any) -> Local
         pairs.append((images, to_labels(np.asarray(labels), len(images), f"the array of {name} labels")))
     level = "block" if len(adopted.network.blocks) > 1 else "layer"
     own = LocalizationSettings(**({"level": level} | settings))
-    return rank(adopted.network, adopted.variables, *pairs, own, jax.random.key(0))
+    try:
+        return rank(adopted.network, adopted.variables, *pairs, own, jax.random.key(0))
+    except InputError as error:
+        raise InputError(f"{error} ({adopted.note})" if adopted.note else str(error)) from error
 
 
 def evaluate(model: Any, test: Pair, kinds: Sequence[str] = KINDS, severity: int = 3, seed: int = 0) -> dict[str, Rate]:
