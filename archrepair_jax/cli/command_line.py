@@ -27,7 +27,7 @@ def parse(argv: list[str]) -> tuple[ConfigDict, str]:
 
 def curves(workdir: str) -> str:
     """The folder for event files; empty for none."""
-    return os.path.join(workdir, "tensorboard") if TENSORBOARD.value else ""
+    return os.path.join(os.path.expanduser(workdir), "tensorboard") if TENSORBOARD.value else ""
 
 
 def require(flag: flags.FlagHolder, what: str) -> None:
