@@ -12,6 +12,7 @@ A ``model`` is ``(module, variables)`` of Flax Linen, an NNX module, ``(apply_fn
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
@@ -99,22 +100,23 @@ def repair(
         InputError: for whatever the caller can mend.
         Diverged: when a loss is no longer finite.
 
-    >>> import numpy as np, archrepair_jax as ar
-    >>> rng = np.random.default_rng(0)
-    >>> images = rng.integers(0, 256, (64, 8, 8, 1), np.uint8)
-    >>> labels = (images.mean((1, 2, 3)) > 127).astype(int)
-    >>> def apply_fn(params, images):
-    ...     return images.reshape(len(images), -1) @ params["kernel"]
-    >>> params = {"kernel": rng.normal(size=(64, 2)).astype(np.float32)}
-    >>> result = ar.repair(
-    ...     (apply_fn, params), (images[:32], labels[:32]), (images[32:], labels[32:]), method="fine_tune_network",
-    ...     budget=2000, progress=False, settings={"repair.tuning.batch_size": 16, "repair.tuning.learning_rate": 0.01},
-    ... )
-    >>> list(result.arms)
-    ['original', 'fine_tune_network']
-    >>> result.best(images).shape
-    (64, 2)
-    >>> apply_fn, params = result.model
+    Examples:
+        >>> import numpy as np, archrepair_jax as ar
+        >>> rng = np.random.default_rng(0)
+        >>> images = rng.integers(0, 256, (64, 8, 8, 1), np.uint8)
+        >>> labels = (images.mean((1, 2, 3)) > 127).astype(int)
+        >>> def apply_fn(params, images):
+        ...     return images.reshape(len(images), -1) @ params["kernel"]
+        >>> params = {"kernel": rng.normal(size=(64, 2)).astype(np.float32)}
+        >>> result = ar.repair(
+        ...     (apply_fn, params), (images[:32], labels[:32]), (images[32:], labels[32:]), budget=2000, progress=False,
+        ...     method="fine_tune_network", settings={"methods.fine_tune_network.learning_rate": 0.01},
+        ... )
+        >>> list(result.arms)
+        ['original', 'fine_tune_network']
+        >>> result.best(images).shape
+        (64, 2)
+        >>> apply_fn, params = result.model
     """
     one_of("repair", more, More.__annotations__)
     told = dict(more.get("settings", {}))
@@ -134,10 +136,18 @@ def repair(
         "evaluation.kinds": several(kinds),
     }
     settings = make_settings(adopted, keys | told, "test" in more)
+    own = {"method": method, "budget": budget, "kinds": several(kinds)} | ({"settings": told} if told else {})
+    run = functools.partial(carry_out, adopted, dataset, settings, more.get("folder"), call=spelled(own, more))
     if not progress:
-        return carry_out(adopted, dataset, settings, more.get("folder"), lambda *_: None)
+        return run(lambda *_: None)
     with Progress() as shown:
-        return carry_out(adopted, dataset, settings, more.get("folder"), shown.report)
+        return run(shown.report)
+
+
+def spelled(own: Mapping[str, Any], more: Mapping[str, Any]) -> str:
+    """The call of ``repair`` with these values; what else it was given, arrays for the most part, by name."""
+    given = [f"{name}={name}" for name in ("test", "failing") if more.get(name) is not None]
+    return f"ar.repair({', '.join(['model', 'train', 'validation', *given, *(f'{k}={v!r}' for k, v in own.items())])})"
 
 
 def localize(model: Any, failing: Pair, passing: Pair, **settings: Any) -> Localization:
@@ -151,14 +161,16 @@ def localize(model: Any, failing: Pair, passing: Pair, **settings: Any) -> Local
     Raises:
         InputError: for a model of which only the outside is known, and for what the settings refuse.
 
-    >>> import jax, flax.linen as nn, numpy as np, archrepair_jax as ar
-    >>> module = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(4), nn.relu, nn.Dense(2)])
-    >>> images = np.random.default_rng(0).random((8, 8, 8, 1), np.float32)
-    >>> variables = module.init(jax.random.key(0), images)
-    >>> labels = np.asarray(module.apply(variables, images).argmax(-1))
-    >>> found = ar.localize((module, variables), (images[:4], 1 - labels[:4]), (images[4:], labels[4:]), bootstrap=2)
-    >>> sorted(unit.name for unit in found.units)
-    ['model/module/layers_1', 'model/module/layers_3']
+    Examples:
+        >>> import jax, flax.linen as nn, numpy as np, archrepair_jax as ar
+        >>> module = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(4), nn.relu, nn.Dense(2)])
+        >>> images = np.random.default_rng(0).random((8, 8, 8, 1), np.float32)
+        >>> variables = module.init(jax.random.key(0), images)
+        >>> labels = np.asarray(module.apply(variables, images).argmax(-1))
+        >>> failing, passing = (images[:4], 1 - labels[:4]), (images[4:], labels[4:])
+        >>> found = ar.localize((module, variables), failing, passing, bootstrap=2)
+        >>> sorted(unit.name for unit in found.units)
+        ['model/module/layers_1', 'model/module/layers_3']
     """
     adopted = adopt(model, image_shape(failing, "failing"))
     pairs = []
@@ -167,7 +179,10 @@ def localize(model: Any, failing: Pair, passing: Pair, **settings: Any) -> Local
         pairs.append((images, to_labels(np.asarray(labels), len(images), f"the array of {name} labels")))
     level = "block" if len(adopted.network.blocks) > 1 else "layer"
     own = LocalizationSettings(**({"level": level} | settings))
-    return rank(adopted.network, adopted.variables, *pairs, own, jax.random.key(0))
+    try:
+        return rank(adopted.network, adopted.variables, *pairs, own, jax.random.key(0))
+    except InputError as error:
+        raise InputError(f"{error} ({adopted.note})" if adopted.note else str(error)) from error
 
 
 def evaluate(model: Any, test: Pair, kinds: Sequence[str] = KINDS, severity: int = 3, seed: int = 0) -> dict[str, Rate]:
@@ -183,11 +198,12 @@ def evaluate(model: Any, test: Pair, kinds: Sequence[str] = KINDS, severity: int
     Raises:
         InputError: for a kind that there is not, and for what is no model or no images.
 
-    >>> import numpy as np, archrepair_jax as ar
-    >>> images = np.zeros((4, 8, 8, 1), np.uint8)
-    >>> rates = ar.evaluate(lambda images: np.zeros(len(images), int), (images, np.array([0, 0, 0, 1])), kinds=())
-    >>> rates["clean"].value
-    0.75
+    Examples:
+        >>> import numpy as np, archrepair_jax as ar
+        >>> images = np.zeros((4, 8, 8, 1), np.uint8)
+        >>> rates = ar.evaluate(lambda images: np.zeros(len(images), int), (images, np.array([0, 0, 0, 1])), kinds=())
+        >>> rates["clean"].value
+        0.75
     """
     images, labels = map(np.asarray, test)
     images = to_images(images, "the array of test images")

@@ -11,6 +11,7 @@ usage: archrepair-jax --config FILE[:ARGUMENT] [--config.KEY=VALUE ...] --workdi
                        digits; ARGUMENT (quick, say) is handed to get_config
   --config.KEY=VALUE   changes one of them, as --config.seed=1 or --config.data.path=images.npz
   --workdir DIR        the folder for results; started again with the same command, a run continues there
+  --tensorboard        also writes the losses for TensorBoard, into DIR/tensorboard (needs the extra of that name)
 
 It leaves with status 0: done; 2: bad input, and one line says what to do; 1: a loss was no longer finite, or a file
 could not be written, or a job of a study did not end; 128 + n: ended by signal n.
@@ -22,7 +23,6 @@ from absl import logging
 
 from archrepair_jax import __version__
 from archrepair_jax.cli import command_line, completion, exporting, packaged
-from archrepair_jax.cli.command_line import complain
 from archrepair_jax.cli.interruption import Interruption
 
 COMMANDS = {"init": packaged.begin, "export": exporting.take_home, "completion": completion.show}
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         try:
             config, workdir = command_line.parse(packaged.found(argv))
         except Exception as error:  # whatever a config file or a flag can raise is the user's to mend
-            return complain(command_line.in_words(error), 2)
+            return command_line.complain(command_line.in_words(error), 2)
         return work(config, workdir, interruption)
 
 
@@ -56,17 +56,18 @@ def work(config, workdir: str, interruption: Interruption) -> int:
     from archrepair_jax.cli.tasks import TASKS
     from archrepair_jax.errors import InputError, one_of  # all of these here, because they load JAX
     from archrepair_jax.reporting.progress import Progress
+    from archrepair_jax.reporting.tensorboard import recorded
     from archrepair_jax.training.loop import Diverged, Stopped
 
     try:
         one_of("task", [name := config.get("task", "images")], TASKS)
         task = TASKS[name]
-        with Progress() as progress:
-            report = task.run(task.settings(config), workdir, progress.report, interruption)
+        with Progress() as progress, recorded(progress.report, command_line.curves(workdir)) as tell:
+            report = task.run(task.settings(config), workdir, tell, interruption)
     except InputError as error:
-        return complain(str(error), 2)
+        return command_line.complain(str(error), 2)
     except (Diverged, OSError) as error:
-        return complain(str(error), 1)
+        return command_line.complain(str(error), 1)
     except Stopped as error:
         print(f"{error}; the same command continues from there", file=sys.stderr)
         return 128 + interruption.number

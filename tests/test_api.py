@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import export
+from PIL import Image
 
 import archrepair_jax as ar
 from archrepair_jax import api
@@ -118,7 +119,11 @@ def test_a_functions_parameters_are_tuned_and_come_back(tuned):
 
 
 def test_the_report_holds_what_load_needs(tuned, tmp_path):
-    assert tuned.report(tmp_path / "out").read_text().startswith("# Repair of linear on the arrays given")
+    assert tuned.report(tmp_path / "out") == tmp_path / "out/report.html"
+    text = (tmp_path / "out/report.md").read_text()
+    assert text.startswith("# Repair of linear on the arrays given")
+    call = "ar.repair(model, train, validation, test=test, method='fine_tune_network', budget=1500, kinds=(), settings="
+    assert f"```\n{call}{SETTINGS!r})\n```" in text
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"arms", "figures", "report"}
     assert {path.suffix for path in (tmp_path / "out").glob("report.*")} == {".json", ".md", ".html"}
     loaded = ar.load(tmp_path / "out", model=(linear, weights()))
@@ -154,6 +159,11 @@ def test_a_block_is_put_in_front_of_what_is_known_from_outside_alone(tmp_path):
     edited, params = result.model_given.back(chosen.network, chosen.variables)
     np.testing.assert_allclose(edited(params, images / np.float32(255)), chosen(images), atol=1e-5)
     assert params["own"].keys() == weights().keys() and edited is not linear
+    (seen,) = result.record["in_front"]["shown"]
+    assert seen["kind"] == "clean" and seen["before"]["prediction"] != seen["label"], "one that it is about"
+    into, out = (np.asarray(Image.open(tmp_path / f"figures/view-1-{end}.png")) for end in ("in", "out"))
+    behind, _ = chosen.network.span(chosen.variables, into[None, ..., None] / np.float32(255), 0, 1)
+    np.testing.assert_allclose(out, 255 * np.clip(behind[0, ..., 0], 0, 1), atol=0.51)
     before = (tmp_path / "report.json").read_bytes()
     again = ar.repair((linear, weights()), pair(0), pair(1), method="conditional", **more)
     assert (tmp_path / "report.json").read_bytes() == before and again.summary == result.summary
@@ -216,6 +226,7 @@ def test_where_nothing_fails_the_original_stays(tmp_path):
         ({"class_names": ("cat",)}, "class_names has 1 names, but the model tells 2 apart"),
         ({"tests": pair(2)}, "repair cannot hold 'tests': did you mean test"),
         ({"model": CNN()}, "CNN comes without its variables"),
+        ({"model": (linear, weights() | {"bias": np.full(2, np.nan, np.float32)})}, "linear has weights that are NaN"),
         ({"budget": 3}, "repair.budget=3 is too small"),
     ],
 )
@@ -261,7 +272,7 @@ def test_any_callable_is_evaluated():
 
 def test_only_the_outside_cannot_be_localized():
     images, labels = pair(0)
-    with pytest.raises(ar.InputError, match="no block is left that records neurons"):
+    with pytest.raises(ar.InputError, match="no block is left that records neurons.*only the outside is known"):
         ar.localize((linear, weights()), (images[:9], labels[:9]), (images[9:], labels[9:]))
 
 

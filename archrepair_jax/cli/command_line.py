@@ -1,5 +1,6 @@
 """The flags, and what is wrong with them in one line; nothing here loads JAX (a config file may)."""
 
+import os
 import re
 import sys
 
@@ -10,6 +11,7 @@ from archrepair_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "the run's settings, a Python file", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "the folder for results")
+TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "whether to write event files for TensorBoard")
 
 
 def parse(argv: list[str]) -> tuple[ConfigDict, str]:
@@ -21,6 +23,11 @@ def parse(argv: list[str]) -> tuple[ConfigDict, str]:
         raise flags.Error("get_config() returns no ConfigDict: return the changed settings.default_config()")
     require(WORKDIR, "DIR, a folder for results")
     return CONFIG.value, WORKDIR.value
+
+
+def curves(workdir: str) -> str:
+    """The folder for event files; empty for none."""
+    return os.path.join(os.path.expanduser(workdir), "tensorboard") if TENSORBOARD.value else ""
 
 
 def require(flag: flags.FlagHolder, what: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from archrepair_jax.cli import packaged
 from archrepair_jax.cli.command_line import complain
 
-FLAGS = ("--config=", "--workdir=", "--help", "--version", "--format=", "--to=", "--arm=", "--case=")
+FLAGS = ("--config=", "--workdir=", "--tensorboard", "--help", "--version", "--format=", "--to=", "--arm=", "--case=")
 SCRIPT = """# for bash; in zsh after: autoload -Uz bashcompinit && bashcompinit
 complete -o default -o nospace -W '{words}' archrepair-jax
 """

@@ -67,13 +67,14 @@ def diagnose(
     Raises:
         InputError: for shapes that do not fit each other, or labels that are no class.
 
-    >>> import numpy as np, archrepair_jax as ar
-    >>> labels, predictions = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 1])
-    >>> found = ar.diagnose(labels, predictions, class_names=("cat", "dog"))
-    >>> print(found)
-    2 of 5 images are wrong (40.0 %), most often of class cat (66.7 %), taken for dog.
-    >>> found.failing
-    array([1, 2])
+    Examples:
+        >>> import numpy as np, archrepair_jax as ar
+        >>> labels, predictions = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 1])
+        >>> found = ar.diagnose(labels, predictions, class_names=("cat", "dog"))
+        >>> print(found)
+        2 of 5 images are wrong (40.0 %), most often of class cat (66.7 %), taken for dog.
+        >>> found.failing
+        array([1, 2])
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.ndim != 1 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):

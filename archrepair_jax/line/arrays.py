@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -21,6 +23,7 @@ from archrepair_jax.line.marked import answered
 from archrepair_jax.line.settings import Settings, as_dataclass, from_config
 from archrepair_jax.models import CALLERS, ModelSettings
 from archrepair_jax.models.adopt import Model
+from archrepair_jax.models.network import Variables
 from archrepair_jax.repair.method import Unfit
 from archrepair_jax.reporting.summary import summary
 
@@ -88,13 +91,13 @@ class Result:
         return self.arm(arm).export(folder, form)
 
     def report(self, folder: str | os.PathLike) -> pathlib.Path:
-        """Writes report.md with its figures, report.json and every arm for ``load`` into a folder; gives the first."""
+        """Writes report.html, the same as report.md and report.json, and every arm for ``load``; gives the first."""
         target = pathlib.Path(folder).expanduser()
         for path in (path for pattern in KEPT for path in self.folder.glob(pattern)):
             place = target / path.relative_to(self.folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-        return target / "report.md"
+        return target / "report.html"
 
 
 def carry_out(
@@ -103,16 +106,28 @@ def carry_out(
     settings: Settings,
     folder: str | os.PathLike | None,
     progress: Callable[[str, int, int, str], None],
+    call: str,
 ) -> Result:
-    """Repairs the model; without a folder, in a temporary one. Raises as ``images.run`` does."""
+    """Repairs the model; without a folder, in a temporary one. Raises as ``images.run`` does.
+
+    ``call`` is what the report says that made it.
+    """
+    if not has_numbers(model.variables):
+        raise InputError(f"{model.name} has weights that are NaN or infinite: give those of a trained model")
     temporary = tempfile.TemporaryDirectory(prefix="archrepair-") if folder is None else None
     place = pathlib.Path(temporary.name if temporary else folder).expanduser()
     original, notes = (model.network, model.variables), [model.note] if model.note else []
     try:
-        record = images.carry_out(settings, dataset, original, place, progress, notes=notes)
+        record = images.carry_out(settings, dataset, original, place, {"notes": notes, "call": call}, progress)
     except Unfit as error:
         raise Unfit(f"{error} ({model.note})" if model.note else str(error), error.method) from error
     return Result(record, model, dataset.class_names, place, temporary)
+
+
+def has_numbers(variables: Variables) -> bool:
+    """Whether all that is floating there is finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(variables) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
 
 
 def make_settings(model: Model, told: Mapping[str, Any], tested: bool) -> Settings:

@@ -130,13 +130,14 @@ def load(folder: str | os.PathLike, arm: str = "best", *, case: str = "", model:
     Raises:
         InputError: where there is none, for a damaged one, and for one that another version has written.
 
-    >>> import numpy as np, archrepair_jax as ar
-    >>> images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
-    >>> pair, model = (images, np.arange(32) % 2), (lambda params, x: x.reshape(len(x), -1) @ params, np.eye(64, 2))
-    >>> result = ar.repair(model, pair, pair, method="fine_tune_network", budget=2000, progress=False)
-    >>> path = result.report("repaired")
-    >>> ar.load("repaired", arm="fine_tune_network", model=model)(images).shape
-    (32, 2)
+    Examples:
+        >>> import numpy as np, archrepair_jax as ar
+        >>> images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
+        >>> pair, model = (images, np.arange(32) % 2), (lambda params, x: x.reshape(len(x), -1) @ params, np.eye(64, 2))
+        >>> result = ar.repair(model, pair, pair, method="fine_tune_network", budget=2000, progress=False)
+        >>> path = result.report("repaired")
+        >>> ar.load("repaired", arm="fine_tune_network", model=model)(images).shape
+        (32, 2)
     """
     paths = {path: read(path) for path in descriptions(pathlib.Path(folder).expanduser(), case)}
     arms = {saved["arm"]["name"]: (path, saved) for path, saved in paths.items()}

@@ -15,7 +15,7 @@ from archrepair_jax.data.sources import load
 from archrepair_jax.data.splits import Dataset, Split, carve
 from archrepair_jax.evaluation.answers import Answers, answered
 from archrepair_jax.keys import named
-from archrepair_jax.line import classifiers
+from archrepair_jax.line import classifiers, in_front
 from archrepair_jax.line.clock import Clock
 from archrepair_jax.line.early_checks import (
     check_methods,
@@ -90,7 +90,7 @@ def run(
         given = load_weights(settings.model.weights, network, settings.model)
         notes = normalization_remarks(settings.model)
     dataset = only_marked(settings, dataset, network, given)
-    return carry_out(settings, dataset, (network, given), workdir, progress, stopping, notes)
+    return carry_out(settings, dataset, (network, given), workdir, {"notes": notes}, progress, stopping)
 
 
 def carry_out(
@@ -98,17 +98,18 @@ def carry_out(
     dataset: Dataset,
     original: tuple[Network, Variables | None],
     workdir: str | os.PathLike,
+    told: Mapping[str, Any],
     progress: Callable[[str, int, int, str], None] = lambda *_: None,
     stopping: Callable[[], bool] = lambda: False,
-    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The same with the data and the network at hand, which is trained if it has no variables yet.
 
-    ``notes`` are what is known to weaken the results; what the data have to say of that is added.
+    ``told`` may hold ``notes``, what is known to weaken the results, to which the data's are added; and the ``call``
+    that made the run, where that was no command line.
     """
     network, given = original
     check(settings, dataset, network)
-    notes = [*notes, *dataset.notes, *remarks(dataset)]
+    notes = [*told.get("notes", ()), *dataset.notes, *remarks(dataset)]
     for note in notes:
         progress("note", 1, 1, note)
     with locked(workdir):
@@ -121,9 +122,11 @@ def carry_out(
         model = classifiers.description(settings.model, network)
         for arm in arms[1:]:
             classifiers.save(arm.work.path, model, dataset.class_names, arm)
-        record = image_record(settings, dataset, arms, task.diagnosis, task.line.costs)
+        record = image_record(settings, dataset, arms, task.diagnosis, task.line.costs, told.get("call", ""))
         seen, pictures = task.gallery(arms, comparison.best(record["arms"][1:]))
-        return reports.write(work.path, record | {"notes": notes, "gallery": seen}, pictures)
+        through, more = task.in_front(arms)
+        sections = {"notes": notes, "gallery": seen, "in_front": through}
+        return reports.write(work.path, record | sections, [*pictures, *more])
 
 
 def check(settings: Settings, dataset: Dataset, network: Network) -> None:
@@ -357,3 +360,17 @@ class Images:
         digest = zlib.crc32(repr(examples).encode())  # which they are depends on more than the arm: on the views
         kept = arm.work.arrays(f"shown-{digest:08x}", lambda: {"images": pictured(examples, self.dataset.test, show)})
         return section, kept["images"]
+
+    def in_front(self, arms: Sequence[Arm]) -> tuple[dict[str, Any] | None, Iterable[np.ndarray]]:
+        """What the repair's block in front of the network makes of an image, and the pictures, kept with the arm."""
+        original, ours = arms[0], next((arm for arm in arms if arm.role == "repair"), None)
+        if not ours or not in_front.has_block(ours):
+            return None, ()
+
+        def seen() -> dict[str, np.ndarray]:
+            guard = self.examples(original.network, original.variables, "guard")
+            return in_front.looked_through(ours, guard, self.settings.seed, self.line.loop.devices)
+
+        kept = ours.work.arrays("in_front", seen)
+        pictures = kept["pictures"].reshape(-1, *kept["pictures"].shape[2:])  # before and after, by view
+        return in_front.section(ours.name, self.settings.failures.views, kept), pictures

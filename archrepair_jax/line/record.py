@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import os
+import pathlib
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,11 +27,16 @@ from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.edits import to_json
 from archrepair_jax.views.view import CLEAN, View
 
+PACKAGE, SCRIPT = "archrepair_jax", "archrepair-jax"
+
 
 def image_record(
-    settings: Settings, dataset: Dataset, arms: Sequence[Arm], diagnosis: Mapping[str, Any], costs: Costs
+    settings: Settings, dataset: Dataset, arms: Sequence[Arm], diagnosis: Mapping[str, Any], costs: Costs, call: str
 ) -> dict[str, Any]:
-    """The record of a run over images; ``diagnosis`` holds the failures' counts and the localization that there are."""
+    """The record of a run over images; ``diagnosis`` holds the failures' counts and the localization that there are.
+
+    ``call`` is what made it, where that was no command line.
+    """
     localization, original = diagnosis.get("localization"), arms[0]
     block = settings.repair.block or (localization and localization["suspect"])
     return {
@@ -45,7 +53,7 @@ def image_record(
         "localization": localization,
         "arms": [arm_section(arm, costs, where=block) for arm in arms],
         "cost": {"stages": costs, **total_cost(costs, "")},
-        "environment": environment(),
+        "environment": environment(call),
     }
 
 
@@ -208,8 +216,9 @@ def rates(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, Any]:
+def environment(call: str = "") -> dict[str, Any]:
     return {
+        "command": call or command(sys.argv),
         "python": platform.python_version(),
         "jax": jax.__version__,
         "flax": flax.__version__,
@@ -218,3 +227,11 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "devices": [str(device.device_kind) for device in jax.devices()],
     }
+
+
+def command(argv: Sequence[str]) -> str | None:
+    """The command line of this program, without the machine's paths to it; None where another one calls it."""
+    program = pathlib.Path(argv[0])
+    if program.parent.name == PACKAGE:
+        return shlex.join(["python", "-m", PACKAGE, *argv[1:]])
+    return shlex.join([program.name, *argv[1:]]) if program.name == SCRIPT else None

@@ -24,7 +24,7 @@ OWNER, LOCK = "config", ".lock"  # the result that says what the others depend o
 RESULTS = (  # all that a run leaves in a folder or in a part of one
     *("arms", "cases", "checkpoints", "figures", "*-examples.npz", "*-attacked.npz", "certificate.npz"),
     *("diagnose.json", "localize.json", "model.*", "repair-*", "accept-*", "judge.json", "repaired.*"),
-    *("report.json", "report.md", "report.html", "table.csv"),
+    *("report.json", "report.md", "report.html", "table.csv", "tensorboard"),
 )
 
 

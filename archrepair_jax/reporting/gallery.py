@@ -1,4 +1,4 @@
-"""Some of the test images that the best arm repaired and broke: small pictures, and what was said of each."""
+"""Small pictures, and what was said of each: of test images that the best arm changed, and of a block in front."""
 
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,8 +17,9 @@ HEADS = {"repaired": "Wrong before, right now", "broken": "Right before, wrong n
 
 
 def draw_all(report: Report, pictures: Iterable[UInt8[np.ndarray, "H W C"]]) -> dict[str, bytes]:
-    """PNGs by name, as ``section`` shows them; of vectors, which are one pixel high or wide, there are none."""
+    """PNGs by name, as the sections show them; of vectors, which are one pixel high or wide, there are none."""
     names = [name for group in HEADS for name in _named(report, group)]
+    names += [name for pair in _pairs(report) for name in pair]
     return {name: _png(picture) for name, picture in zip(names, pictures, strict=False) if min(picture.shape[:2]) > 1}
 
 
@@ -43,10 +44,36 @@ def section(report: Report, drawn: Collection[str]) -> list[str]:
     return parts
 
 
+def in_front(report: Report, drawn: Collection[str]) -> list[str]:
+    """What the repair's block in front of the network makes of an image, where that is ``drawn``."""
+    pairs, names = _pairs(report), report["data"]["class_names"]
+    if not pairs or not all(name in drawn for pair in pairs for name in pair):
+        return []
+    first, hard = next(iter(pairs.values())), "right when clean and wrong in most views" if len(pairs) > 1 else "wrong"
+    lines = [
+        f"![{_view(example)}, in front](figures/{before}.png) ![{_view(example)}, behind](figures/{after}.png) "
+        f"**{_view(example)}**: {_said(example, names)}"
+        for (before, after), example in pairs.items()
+    ]
+    return [
+        "### An image in front of the block, and behind it",
+        f"One whose label is {names[first['label']]}, above as it comes in and below as it goes on. It is image "
+        f"{first['image']} of the guard's, of which nothing has learned, drawn by lot from those that the original "
+        f"gets {hard}.",
+        bullets(lines),
+    ]
+
+
 def _named(report: Report, group: str) -> dict[str, Mapping[str, Any]]:
     """The examples by their pictures' names."""
     examples = report["gallery"][group]["shown"] if report["gallery"] else ()
     return {f"{group}-{number}": example for number, example in enumerate(examples, 1)}
+
+
+def _pairs(report: Report) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The views of the image that is shown in front of the block and behind it, by their pictures' names."""
+    examples = report["in_front"]["shown"] if report["in_front"] else ()
+    return {(f"view-{number}-in", f"view-{number}-out"): example for number, example in enumerate(examples, 1)}
 
 
 def _view(example: Mapping[str, Any]) -> str:
@@ -54,11 +81,14 @@ def _view(example: Mapping[str, Any]) -> str:
 
 
 def _told(example: Mapping[str, Any], names: Sequence[str]) -> str:
+    return f"**{names[example['label']]}**: {_said(example, names)}; {_view(example)}, test image {example['image']}"
+
+
+def _said(example: Mapping[str, Any], names: Sequence[str]) -> str:
     before, after = (
         f"{names[said['prediction']]} ({percent(said['confidence'])})" for said in (example["before"], example["after"])
     )
-    picture = f"{_view(example)}, test image {example['image']}"
-    return f"**{names[example['label']]}**: {before} before, {after} after; {picture}"
+    return f"{before} before, {after} after"
 
 
 def _png(picture: UInt8[np.ndarray, "H W C"]) -> bytes:

@@ -5,13 +5,17 @@ from collections.abc import Collection
 from archrepair_jax.models import CALLERS
 from archrepair_jax.reporting import answers, comparison, gallery
 from archrepair_jax.reporting.comparison import Arm, Report, accuracies, ground, measured, over_budget, with_role
-from archrepair_jax.reporting.sections import arms_table, bullets, changes, cost, known, price, table
+from archrepair_jax.reporting.sections import arms_table, bullets, changes, command, cost, known, price, table
 from archrepair_jax.reporting.summary import sentence
 from archrepair_jax.reporting.verdict import judgement
 from archrepair_jax.reporting.wording import because, count, label, percent, points, title
 from archrepair_jax.views.view import ADAPTIVE, ATTACKS
 
 SUSPECTS_SHOWN = 10
+COLUMNS = (
+    *("arm", "guard", "clean, with interval", "corrupted", "seen", "unseen"),
+    *("failing now right", "passing now wrong", "against the repair (points)"),
+)
 SIZES = {"parameters": "parameters", "multiply_adds": "multiply-adds an image"}
 
 
@@ -34,10 +38,14 @@ def render(report: Report, figures: Collection[str] = ()) -> str:
         gallery.section(report, figures),
         answers.calibration(report),
         _suspects(report) + shown("suspiciousness"),
-        *(_arm(report, arm) + shown("block", "gates", "alphas") for arm in with_role(report, "repair")),
+        *(
+            _arm(report, arm) + shown("block", "gates", "alphas") + gallery.in_front(report, figures)
+            for arm in with_role(report, "repair")
+        ),
         *(_arm(report, arm) for arm in with_role(report, "control")),
         _failures(report),
         _loading(report),
+        command(report),
         cost(report),
     ]
     return "\n\n".join("\n\n".join(section) for section in sections if section) + "\n"
@@ -64,7 +72,9 @@ def _comparison(report: Report) -> list[str]:
     if not measured(report):
         return []
     seen = "; seen and unseen are the corruptions that the repair was and was not given"
-    return ["## The arms", table(arms_table(report)), f"Test accuracy{seen * (ground(report) == 'corrupted')}."]
+    told = f"Test accuracy{seen * (ground(report) == 'corrupted')}. "
+    told += f"Arms are held against the repair on {ground(report)} images."
+    return ["## The arms", table(arms_table(report, COLUMNS)), told]
 
 
 def _corruptions(report: Report) -> list[str]:

@@ -3,6 +3,7 @@
 import base64
 import html
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 
 from markdown_it import MarkdownIt
@@ -23,15 +24,16 @@ h3 { font-size: 1rem; margin: 1.6rem 0 .6rem; }
 h1 + p { padding: .8rem 1rem; border-radius: .5rem; background: var(--lit); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-thead th { color: var(--quiet); font-weight: 600; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); vertical-align: top; }
+thead th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { position: sticky; left: 0; min-width: 5rem; background: var(--paper); }
 img { max-width: 100%; height: auto; padding: .5rem; border-radius: .5rem; background: #ffffff;
   box-sizing: border-box; }
 .wide > img { min-width: 36rem; }
 ul:has(> li > img) { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; padding: 0;
   list-style: none; font-size: .9rem; line-height: 1.35; }
 li > img { display: block; width: 6rem; padding: 0; margin-bottom: .3rem; image-rendering: pixelated; }
-pre { overflow-x: auto; padding: .8rem; border-radius: .5rem; background: var(--lit); }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem; border-radius: .5rem; background: var(--lit); }
 """
 FRAME = """<!DOCTYPE html>
 <html lang="en">
@@ -49,6 +51,7 @@ FRAME = """<!DOCTYPE html>
 </html>
 """
 SCROLLED = '<div class="wide" role="region" aria-label="{}" tabindex="0">\n<table>\n'
+TOGETHER = re.compile(r" %|\[[^\]]*\]")  # a number with its unit, and an interval, in a cell that is broken into lines
 
 
 def page(text: str, figures: Mapping[str, bytes]) -> str:
@@ -62,7 +65,6 @@ def page(text: str, figures: Mapping[str, bytes]) -> str:
     markdown.add_render_rule("table_open", lambda _, tokens, place, *rest: SCROLLED.format(tokens[place].meta["name"]))
     markdown.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
     body = markdown.renderer.render(_described(markdown.parse(text)), markdown.options, {})
-    body = body.replace("<pre>", '<pre tabindex="0">')  # whoever has no mouse scrolls it, too
     for name, png in figures.items():
         body = body.replace(f"figures/{name}.png", f"data:image/png;base64,{base64.b64encode(png).decode()}")
     title = text.splitlines()[0].lstrip("# ")
@@ -79,6 +81,9 @@ def _described(tokens: Sequence[Token]) -> Sequence[Token]:
             token.meta["name"] = f"table: {section}"
         elif token.type == "th_open":
             token.attrSet("scope", "col")
+        elif token.type == "td_open":
+            for child in following.children:
+                child.content = TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), child.content)
         elif token.type == "paragraph_open" and [child.type for child in following.children] == ["image"]:
             name = f"figure: {following.children[0].content}"
             token.attrs |= {"class": "wide", "role": "region", "aria-label": name, "tabindex": "0"}

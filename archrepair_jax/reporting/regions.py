@@ -7,7 +7,7 @@ from typing import Any
 
 from archrepair_jax.reporting import planes, sections
 from archrepair_jax.reporting.comparison import Arm, Report, with_role
-from archrepair_jax.reporting.sections import bullets, changes, cost, price
+from archrepair_jax.reporting.sections import bullets, changes, command, cost, price
 from archrepair_jax.reporting.wording import because, count, percent, seconds
 
 COLUMNS = (
@@ -94,7 +94,7 @@ def render(report: Report) -> str:
     for arm in arms:
         head, *rest = lines(arm)
         cases.append([f"## {head}", bullets(rest), *planes.shown(report, arm)])
-    parts = [[f"# {report['outcome_line']}", *_violations(arms)], _beside(arms), *cases, cost(report)]
+    parts = [[f"# {report['outcome_line']}", *_violations(arms)], _beside(arms), *cases, command(report), cost(report)]
     return "\n\n".join("\n\n".join(part) for part in parts) + "\n"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from archrepair_jax.repair import METHODS
 from archrepair_jax.reporting import wording
-from archrepair_jax.reporting.comparison import Arm, Report, corrupted, ground, measured
+from archrepair_jax.reporting.comparison import Arm, Report, corrupted, measured
 from archrepair_jax.reporting.wording import count, percent, title
 
 Lines = Sequence[Sequence[str]]
@@ -28,27 +28,24 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join(line if line.startswith(" ") else f"- {line}" for line in lines)
 
 
-def arms_table(report: Report, columns: Sequence[str] = ()) -> Lines:
-    """A head and a row for each measured arm of a report about images; all columns, or those named."""
-    cells = [_cells(arm, f"{ground(report)}, against the repair (points)") for arm in measured(report)]
-    head = columns or list(cells[0])
-    return known([head, *([row[name] for name in head] for row in cells)])
+def arms_table(report: Report, columns: Sequence[str]) -> Lines:
+    """A head and a row for each measured arm of a report about images, with these of the columns."""
+    return known([columns, *([row[name] for name in columns] for row in map(_cells, measured(report)))])
 
 
-def _cells(arm: Arm, against: str) -> dict[str, str]:
+def _cells(arm: Arm) -> dict[str, str]:
     clean, outcome, under = arm["measures"]["clean"], arm["measures"]["outcome"], corrupted(arm)
     return {
         "arm": wording.label(arm),
         "guard": arm["verdict"]["decision"] if arm["verdict"] else "-",
         "clean": percent(clean["accuracy"], 2),
-        "95 % interval": wording.interval((clean["low"], clean["high"]), 2),
+        "clean, with interval": f"{percent(clean['accuracy'], 2)} {wording.interval((clean['low'], clean['high']), 2)}",
         "corrupted": percent(under["mean"], 2),
         "seen": percent(under["seen_mean"], 2),
         "unseen": percent(under["unseen_mean"], 2),
         "failing now right": wording.with_interval(outcome["repair_rate"], outcome["repair_rate_interval"]),
         "passing now wrong": wording.with_interval(outcome["break_rate"], outcome["break_rate_interval"]),
-        against: wording.points_with_interval(arm["measures"]["difference_to_repair"]),
-        "parameters": count(arm["size"]["parameters"]),
+        "against the repair (points)": wording.points_with_interval(arm["measures"]["difference_to_repair"]),
     }
 
 
@@ -82,5 +79,13 @@ def cost(report: Report) -> list[str]:
     clocks = {title(name): clock for name, clock in report["cost"]["stages"].items()} | {"**in all**": report["cost"]}
     rows = [[name, f"{clock['seconds']:.1f}", f"{clock['compile_seconds']:.1f}"] for name, clock in clocks.items()]
     flat = {key: ", ".join(value) if isinstance(value, list) else value for key, value in report["environment"].items()}
-    environment = "; ".join(f"{title(key)} {value}" for key, value in sorted(flat.items()))
+    environment = "; ".join(f"{title(key)} {value}" for key, value in sorted(flat.items()) if key != "command")
     return ["## Cost", table([["stage", "seconds", "compilation"], *rows]), f"{environment}."]
+
+
+def command(report: Report) -> list[str]:
+    """The section on what made the report, as far as that is known."""
+    if not (made := report["environment"].get("command")):
+        return []
+    told = "All settings, those left at their defaults too, stand in report.json under `config`."
+    return ["## The command that made this", f"```\n{made}\n```", told]

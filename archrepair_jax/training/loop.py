@@ -4,7 +4,7 @@ import dataclasses
 import math
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -32,13 +32,26 @@ class Diverged(Exception):
         self.method = method
 
 
+class Words(str):
+    """What is told of a step, with the ``numbers`` behind it for who draws curves."""
+
+    numbers: Mapping[str, float]
+
+
+def told(metrics: Mapping[str, Any]) -> Words:
+    """Of the loss in words, and of all single numbers."""
+    words = Words(f"loss {metrics['loss']:.3f}")
+    words.numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
+    return words
+
+
 @dataclasses.dataclass(frozen=True)
 class Loop:
     """Runs steps on ``devices``; what the repair methods are given, so that they touch no file and no signal.
 
     Attributes:
         devices: where steps run.
-        report: called with the loop's name, the steps done, their total and a word on the loss.
+        report: called with the loop's name, the steps done, their total and ``Words`` on the loss.
         stopping: whether the run was asked to stop.
         folder: where checkpoints go; None keeps nothing.
         steps_per_call: so many steps at most run between two looks at progress, checkpoints and signals.
@@ -94,7 +107,7 @@ class Loop:
                     )
                 done += length
                 history.append({"step": done, **jax.tree.map(lambda leaf: leaf[-1].tolist(), metrics)})
-                self.report(name, done, steps, f"loss {history[-1]['loss']:.3f}")
+                self.report(name, done, steps, told(history[-1]))
                 stopping = self.stopping()
                 if checkpoints and (done == steps or stopping or time.monotonic() - last_save > SAVE_EVERY):
                     checkpoints.save(done, state, history)

@@ -1,6 +1,7 @@
 """The command line as a user meets it: bad input gets one line, status 2, no traceback, and leaves no file behind."""
 
 import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -35,6 +36,11 @@ def test_help_is_printed_without_loading_jax(program):
     status, output, errors = end(program.start("-c", code))
     assert (status, errors) == (0, "")
     assert "--config.KEY=VALUE" in output and "--workdir DIR" in output
+
+
+def test_curves_without_their_package_are_refused_before_any_work(complaint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    assert "--tensorboard needs a package more: pip install" in complaint("--tensorboard")
 
 
 def test_main_stays_short():

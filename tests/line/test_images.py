@@ -97,6 +97,9 @@ def test_the_budget_is_kept_and_the_cost_is_told(program):
         own = [stages[f"fine_tune_block: {stage}-0"][unit] for stage in ("repair", "accept")]
         assert found["fine_tune_block"]["spent"][unit] == pytest.approx(sum(own))
     assert {"python", "jax", "flax", "optax", "devices"} <= report["environment"].keys()
+    made = report["environment"]["command"]
+    assert made.startswith("python -m archrepair_jax --config tests/tiny_config.py --workdir")
+    assert f"```\n{made}\n```" in (program.finished()[0] / "report.md").read_text()
 
 
 def test_the_folder_holds_the_report_and_nothing_half_written(program):

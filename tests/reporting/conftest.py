@@ -36,6 +36,14 @@ def clean_record(record):
 
 
 @pytest.fixture
+def looked_through(record):
+    """The same with what a block in front of the network makes of an image under two kinds."""
+    example = record["gallery"]["repaired"]["shown"][1]
+    views = [{"kind": "clean", "severity": 0}, {"kind": "fog", "severity": 5}]
+    return record | {"in_front": {"arm": "search", "shown": [example | view for view in views]}}
+
+
+@pytest.fixture
 def regions_record():
     """What a repair over regions hands over."""
     return copy.deepcopy(REGIONS)

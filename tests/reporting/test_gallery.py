@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from archrepair_jax.reporting.gallery import LARGEST, draw_all, section
+from archrepair_jax.reporting.gallery import LARGEST, draw_all, in_front, section
 from archrepair_jax.reporting.report import assemble
 
 
@@ -54,3 +54,23 @@ def test_nothing_broken_is_said_and_without_a_gallery_nothing(record):
     assert section(assemble(record), ())[-2:] == ["### Right before, wrong now: 0 of 0", "None."]
     assert section(assemble(record | {"gallery": None}), ()) == []
     assert draw_all(assemble(record | {"gallery": None}), ()) == {}
+
+
+def test_an_image_is_shown_in_front_of_the_block_and_behind_it(looked_through):
+    report = assemble(looked_through | {"gallery": None})
+    images = pictures((8, 8, 1))[:4]
+    drawn = draw_all(report, images)
+    assert list(drawn) == ["view-1-in", "view-1-out", "view-2-in", "view-2-out"]
+    for png, image in zip(drawn.values(), images, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), image[..., 0])
+    head, told, lines = in_front(report, drawn)
+    assert "One whose label is c," in told and "image 7 of the guard's" in told
+    assert lines.splitlines()[1] == (
+        "- ![fog 5, in front](figures/view-2-in.png) ![fog 5, behind](figures/view-2-out.png) "
+        "**fog 5**: b (62.5 %) before, c (50.0 %) after"
+    )
+
+
+def test_without_such_a_block_or_its_pictures_nothing_is_shown(record, looked_through):
+    assert in_front(assemble(record), ()) == []
+    assert in_front(assemble(looked_through), draw_all(assemble(looked_through), pictures((1, 16, 1)))) == []

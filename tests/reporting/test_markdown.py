@@ -39,8 +39,8 @@ def test_the_verdict_stands_first_and_every_arm_has_a_row(record):
     rows = section(text, "The arms").splitlines()[3:8]
     names = [line.split(" | ")[0].removeprefix("| ") for line in rows]
     assert names == ["original", "search (repair)", "fine tune block", "fine tune network", "random architecture"]
-    assert "| repaired | 88.00 % | [86.00, 90.00] | 70.00 % | 75.00 % | 68.75 % |" in rows[1]
-    assert "| -0.90 [-2.00, +0.20] | 1,000 |" in rows[4]
+    assert "| repaired | 88.00 % [86.00, 90.00] | 70.00 % | 75.00 % | 68.75 % |" in rows[1]
+    assert rows[4].endswith("| -0.90 [-2.00, +0.20] |")
 
 
 def test_a_control_that_wins_is_named_in_the_first_lines(record):
@@ -128,9 +128,9 @@ def test_where_only_clean_images_were_looked_at_they_alone_are_spoken_of(clean_r
     assert "by +0.00 points [+0.10, +1.00] on clean test images. " in opening(text)
     assert "Test accuracy went from 90.00 % to 88.00 % on clean images." in opening(text)
     assert row(text, "arm") == (
-        "| arm | guard | clean | 95 % interval | failing now right | passing now wrong "
-        "| clean, against the repair (points) | parameters |"
+        "| arm | guard | clean, with interval | failing now right | passing now wrong | against the repair (points) |"
     )
+    assert "Arms are held against the repair on clean images." in section(text, "The arms")
     assert "figures/accuracy.png" in section(text, "The arms")
     assert "corrupt" not in text and "seen" not in text and "None" not in text
 

@@ -78,7 +78,7 @@ def test_what_was_not_run_is_null(record, tmp_path, status, kept, words):
     some = {"status": status, "arms": record["arms"][:1]} | {key: record[key] for key in (*always, *kept)}
     report = write(tmp_path, some)
     assert words in report["outcome_line"] and words in (tmp_path / "report.md").read_text()
-    left_open = {"failures", "localization", "gallery"} - set(kept)
+    left_open = {"failures", "localization", "gallery", "in_front"} - set(kept)
     assert {key for key, value in report.items() if value is None} == left_open
 
 

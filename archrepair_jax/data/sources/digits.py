@@ -15,7 +15,10 @@ def read(settings: DataSettings) -> Source:
     from sklearn.datasets import load_digits  # here, because importing it takes a second
 
     if settings.path:
-        raise InputError(f"data.path={settings.path!r} means nothing to data.name=digits: leave it empty")
+        raise InputError(
+            f"data.path={settings.path!r} means nothing to data.name=digits: leave it empty, or say what it is, "
+            "data.name=npz or data.name=folder"
+        )
     bunch = load_digits()
     split = Split(enlarge(bunch.images), bunch.target.astype(np.int32))
     return Source("digits", tuple("0123456789"), {"train": split})
