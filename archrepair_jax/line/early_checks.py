@@ -1,6 +1,7 @@
 """What can be known to be wrong, or to weaken the results, before any work is done or any file is written."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 from archrepair_jax.data.splits import Dataset
@@ -10,6 +11,7 @@ from archrepair_jax.models import ModelSettings
 from archrepair_jax.models.formats.weights import has_torch_names
 from archrepair_jax.models.network import Network
 from archrepair_jax.repair import METHODS
+from archrepair_jax.repair.cross_fitting import FOLDS, SHARE
 from archrepair_jax.repair.method import Plan, Unfit
 from archrepair_jax.training.ledger import FORWARD, Cost
 from archrepair_jax.training.parallel import Devices, check_batch
@@ -47,7 +49,9 @@ def check_methods(settings: Settings, network: Network, devices: Devices, rows: 
     repair, excluded = settings.repair, {network.names[0], *settings.localization.exclude}
     localized = "localize" in settings.stages
     block = repair.block or next((name for name in network.names if name not in excluded), network.names[-1])
-    guard = FORWARD * len(repair.guard.fractions) * rows["guard"]
+    times, guard = 1.0, FORWARD * len(repair.guard.fractions) * rows["guard"]
+    if rows["guard"] < repair.guard.fewest * len(settings.failures.views):
+        times, guard = FOLDS / SHARE, math.ceil((guard + FORWARD * len(repair.guard.fractions) * rows["train"]) / FOLDS)
     for name in settings.roles:
         method = METHODS[name]
         plan = Plan(repair, settings.of(name), network, block, devices, rows, localized)
@@ -55,7 +59,7 @@ def check_methods(settings: Settings, network: Network, devices: Devices, rows: 
             method.check(plan)
         except InputError as error:
             raise Unfit(str(error), name) from error
-        least = Cost(method.least(plan) + guard).sample_gradients
+        least = Cost(math.ceil(times * (method.least(plan) + guard))).sample_gradients
         if repair.budget < least:
             raise Unfit(f"repair.budget={repair.budget} is too small for {name}: raise it to {least} or more", name)
 

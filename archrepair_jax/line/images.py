@@ -36,6 +36,7 @@ from archrepair_jax.models.formats.weights import load_weights
 from archrepair_jax.models.groups import regroup
 from archrepair_jax.models.network import Network, Variables
 from archrepair_jax.repair import METHODS
+from archrepair_jax.repair.cross_fitting import cross_fitted
 from archrepair_jax.repair.guard import accept, guard_price
 from archrepair_jax.repair.problem import Examples, Problem, Repair, logits
 from archrepair_jax.repair.verdict import Verdict
@@ -300,9 +301,15 @@ class Images:
         return Ledger(self.settings.repair.budget, self.settings.repair.multiply_adds)
 
     def repair(self, problem: Problem, method: str, last: None, loop: Loop) -> Repair:
-        settings = self.settings.repair
+        settings, own, key = self.settings.repair, self.settings.of(method), self.key(method)
+
+        def run(problem: Problem, loop: Loop) -> Repair:
+            return METHODS[method].run(problem, settings, own, key, loop)
+
+        if problem.guard.count < settings.guard.fewest:
+            return cross_fitted(problem, settings.guard, run, loop)
         with loop.ledger.set_aside(guard_price(problem, settings.guard, loop.devices)):
-            return METHODS[method].run(problem, settings, self.settings.of(method), self.key(method), loop)
+            return run(problem, loop)
 
     def accept(self, problem: Problem, repair: Repair, folder: WorkFolder, loop: Loop) -> Verdict:
         return accept(problem, repair, self.settings.repair.guard, loop)

@@ -20,7 +20,7 @@ from archrepair_jax.repair.guard import accept, guard_price
 from archrepair_jax.repair.method import Method, Plan, Team, check_batches
 from archrepair_jax.repair.problem import Problem, Repair
 from archrepair_jax.repair.settings import GuardSettings, RepairSettings
-from archrepair_jax.training.ledger import GRADIENT, Cost, Ledger, Overspent
+from archrepair_jax.training.ledger import Cost, Overspent
 from archrepair_jax.training.loop import Diverged, Loop
 
 RACERS = ("conditional", "conditional_group", "fine_tune_network", "imitation_retraining")
@@ -112,14 +112,13 @@ def run(
     against = {name: fits(methods, plan, name) for name in own.others}
     racers = left = [name for name, reason in against.items() if reason is None]
     told = []
-    share = of(left_over(loop.ledger), own.settings.share / max(halvings(len(racers)), 1))
+    share = loop.ledger.left.share(own.settings.share / max(halvings(len(racers)), 1))
     while len(left) > 1:
         tried = {}
         for name in left:
             do = functools.partial(methods[name].run, problem, settings, own.others[name], named(key, name))
-            tried[name] = try_out(
-                problem, settings, own.settings, do, part(loop, f"{name}{len(told)}", share, len(left))
-            )
+            racing = loop.part(f"{name}{len(told)}", share.share(1 / len(left)))
+            tried[name] = try_out(problem, settings, own.settings, do, racing)
             loop.ledger.charge(name, tried[name].spent)
         told.append([each.told(name) for name, each in tried.items()])
         left = sorted(left, key=lambda name: -tried[name].gain)[: len(left) // 2]
@@ -163,29 +162,6 @@ def try_out(
 
 def rows(problem: Problem) -> dict[str, int]:
     return {name: len(problem.examples(name).labels) for name in ("train", "validation", "guard")}
-
-
-def left_over(ledger: Ledger) -> Cost:
-    """What is neither spent nor set aside; 0 multiply-adds where they are not limited."""
-    taken = ledger.spent + ledger.reserve
-    limited = ledger.limit.multiply_adds and ledger.limit.multiply_adds - taken.multiply_adds
-    return Cost(ledger.limit.passes - taken.passes, limited)
-
-
-def of(cost: Cost, share: float) -> Cost:
-    """A part of it; what is limited stays so."""
-    return Cost(int(share * cost.passes), cost.multiply_adds and max(1, int(share * cost.multiply_adds)))
-
-
-def part(loop: Loop, name: str, share: Cost, among: int) -> Loop:
-    """The loop of one of several racers, with checkpoints and a budget of its own."""
-    own = of(share, 1 / among)
-    return dataclasses.replace(
-        loop,
-        folder=loop.folder and loop.folder / name,
-        report=lambda what, *rest: loop.report(f"{name}: {what}", *rest),
-        ledger=Ledger(own.passes // GRADIENT, own.multiply_adds),
-    )
 
 
 TRIED = {

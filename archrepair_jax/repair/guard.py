@@ -1,6 +1,8 @@
 """The guard: a repair is taken only as far as examples that nobody learned from say it fixes more than it breaks."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -31,27 +33,34 @@ def accept(problem: Problem, repair: Repair, settings: GuardSettings, loop: Loop
 
     Walks from the original to the repair (a line in weight space, as in WiSE-FT, Wortsman et al. 2022) and takes, of
     the fractions at which it fixes more than it breaks and loses at most ``clean_drop`` of the clean accuracy, the one
-    that fixes most beyond what it breaks.
+    that fixes most beyond what it breaks. A repair that was cross-fitted has been looked at already.
     """
-    before = problem.guard.correct
-    fractions = settings.fractions if repair.start is not None else (1.0,)
-    trials = [judge(before, predictions_right(problem, repair, fraction, loop), fraction) for fraction in fractions]
-    clean_before = clean_accuracy(before)
+    seen = repair.seen or evidence(problem.guard.correct, look(problem, repair, settings, loop))
+    clean_before, trials = seen["clean_before"], [Trial(**each) for each in seen["candidates"]]
     admissible = [
         t for t in trials if t.fixed > t.broken and t.clean_after >= clean_before - settings.clean_drop - 1e-9
     ]
     best = max(admissible, key=lambda t: (t.fixed - t.broken, t.fraction), default=Trial(0.0, 0, 0, clean_before))
-    evidence = {
-        **dataclasses.asdict(best),
-        "clean_before": clean_before,
-        "clean_drop": settings.clean_drop,
+    decision = {0.0: "unchanged", 1.0: "repaired"}.get(best.fraction, "interpolated")
+    told = {**dataclasses.asdict(best), **seen, "clean_drop": settings.clean_drop}
+    return Verdict(decision, fraction=best.fraction, evidence=told)
+
+
+def look(problem: Problem, repair: Repair, settings: GuardSettings, loop: Loop) -> dict[float, Bool[np.ndarray, "V N"]]:
+    """What of the guard's examples is right, at every fraction of the way that there is."""
+    fractions = settings.fractions if repair.start is not None else (1.0,)
+    return {fraction: predictions_right(problem, repair, fraction, loop) for fraction in fractions}
+
+
+def evidence(before: Bool[np.ndarray, "V N"], after: Mapping[float, Bool[np.ndarray, "V N"]]) -> dict[str, Any]:
+    """What the guard decides by, as JSON."""
+    return {
+        "clean_before": clean_accuracy(before),
         "images": before.shape[1],
         "failing": int((~before).sum()),
         "passing": int(before.sum()),
-        "candidates": [dataclasses.asdict(trial) for trial in trials],
+        "candidates": [dataclasses.asdict(judge(before, right, fraction)) for fraction, right in after.items()],
     }
-    decision = {0.0: "unchanged", 1.0: "repaired"}.get(best.fraction, "interpolated")
-    return Verdict(decision, fraction=best.fraction, evidence=evidence)
 
 
 def guard_price(problem: Problem, settings: GuardSettings, devices: Devices) -> Cost:

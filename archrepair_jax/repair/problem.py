@@ -48,6 +48,28 @@ class Examples:
         """The same by view, without the images beside."""
         return self.right[: len(self.labels) - self.beside].reshape(len(self.views), -1)
 
+    @property
+    def count(self) -> int:
+        """N."""
+        return self.correct.shape[1]
+
+    def only(self, chosen: Bool[np.ndarray, "N"], beside: bool = True) -> "Examples":
+        """Some of the N images in all views, with or without the images beside."""
+        rows = np.concatenate([np.tile(chosen, len(self.views)), np.full(self.beside, beside)])
+        own = self.images[rows], self.labels[rows], self.logits[rows]
+        return Examples(*own, self.views, self.beside * beside)
+
+    def joined(self, other: "Examples") -> "Examples":
+        """With the N images of another one after these, in the same views; the images beside stay these."""
+
+        def both(name: str) -> np.ndarray:
+            own, more = (getattr(each, name)[: each.count * len(each.views)] for each in (self, other))
+            split = (each.reshape(len(self.views), -1, *each.shape[1:]) for each in (own, more))
+            rows = np.concatenate(list(split), 1).reshape(-1, *own.shape[1:])
+            return np.concatenate([rows, getattr(self, name)[len(own) :]])
+
+        return Examples(both("images"), both("labels"), both("logits"), self.views, self.beside)
+
     def some_of_each_view(self, most: int) -> Int[np.ndarray, "R"]:
         """Rows of the first images in all views: ``most`` at most, but one of each view at least."""
         views, images = self.correct.shape
@@ -107,12 +129,14 @@ class Repair:
         variables: of the edited network.
         start: variables of the same network at which it computes what the original does, or None if there are none.
         trace: JSON for the report: alphas over time, …
+        seen: what the guard decides by, where it has looked at repairs of other folds already (``cross_fitting``).
     """
 
     edits: tuple[Edit, ...]
     variables: Variables
     start: Variables | None
     trace: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seen: dict[str, Any] | None = None
 
 
 def logits(network: Network, variables: Variables, images: UInt8[np.ndarray, "N H W C"], devices: Devices):

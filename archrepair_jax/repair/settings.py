@@ -39,14 +39,17 @@ class GuardSettings:
     Attributes:
         fractions: how far to go from the original (0) to the repair (1); the best admissible one is taken.
         clean_drop: the clean accuracy that may be lost at most.
+        fewest: images; where it would have fewer, repairs are cross-fitted (``cross_fitting``), 0 for never.
     """
 
     fractions: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
     clean_drop: float = 0.02
+    fewest: int = 10
 
     def __post_init__(self):
         check_fractions(self.fractions)
         within("clean_drop", self.clean_drop, 0, 1)
+        within("fewest", self.fewest, 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -136,9 +136,11 @@ def _decision(arm: Arm) -> list[str]:
     decision = f"**{told['decision']}**{because(told)}"
     if over_budget(arm):
         return [decision]
+    folds = f"in {told.get('folds')} folds, each judging a repair that has not learned from it,"
     weights = [] if arm["edits"] or told["decision"] == "unchanged" else ["no new operation: only weights changed"]
     return [
-        f"guard: {decision}, {percent(told['fraction'], 0)} of the way to the repair; on validation data that fixes "
+        f"guard: {decision}, {percent(told['fraction'], 0)} of the way to the repair; "
+        f"{folds if 'folds' in told else 'on validation data'} that fixes "
         f"{count(told['fixed'])} failing and breaks {count(told['broken'])} passing examples, clean accuracy "
         f"{percent(told['clean_before'], 2)} before, {percent(told['clean_after'], 2)} after",
         *weights,

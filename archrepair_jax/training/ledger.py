@@ -41,6 +41,10 @@ class Cost:
     def __mul__(self, times: int) -> "Cost":
         return Cost(self.passes * times, self.multiply_adds * times)
 
+    def share(self, part: float) -> "Cost":
+        """A part of it, rounded down; a limited currency stays so."""
+        return Cost(*(each and max(1, int(part * each)) for each in (self.passes, self.multiply_adds)))
+
     @property
     def sample_gradients(self) -> int:
         """Rounded up."""
@@ -63,6 +67,13 @@ class Ledger:
         self.limit = Cost(GRADIENT * sample_gradients, multiply_adds)
         self.spent = self.reserve = Cost()
         self.kept: set[Hashable] = set()
+
+    @property
+    def left(self) -> Cost:
+        """What is neither spent nor set aside; 0 of a currency that nothing limits."""
+        taken = self.spent + self.reserve
+        units = ((getattr(self.limit, unit), getattr(taken, unit)) for unit in ("passes", "multiply_adds"))
+        return Cost(*(limit and max(1, limit - gone) for limit, gone in units))
 
     def affords(self, price: Cost) -> int | None:
         """How many times ``price`` can still be paid; None where nothing limits it."""

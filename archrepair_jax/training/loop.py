@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool
 
 from archrepair_jax.errors import InputError
 from archrepair_jax.training.checkpoints import Checkpoints
-from archrepair_jax.training.ledger import Cost, Ledger
+from archrepair_jax.training.ledger import GRADIENT, Cost, Ledger
 from archrepair_jax.training.parallel import Devices, ParallelMap, call_length, parallel_steps, replicate
 
 SAVE_EVERY = 20.0  # seconds of work that a killed run may lose
@@ -118,6 +118,15 @@ class Loop:
             if checkpoints:
                 checkpoints.close()
         return state, history
+
+    def part(self, name: str, budget: Cost) -> "Loop":
+        """The loop of a part of the work, with checkpoints and a budget of its own; whoever asks for it charges it."""
+        return dataclasses.replace(
+            self,
+            folder=self.folder and self.folder / name,
+            report=lambda what, *rest: self.report(f"{name}: {what}", *rest),
+            ledger=Ledger(max(budget.passes // GRADIENT, bool(budget.passes)), budget.multiply_adds),
+        )
 
     def price(self, step: Callable, state: Any, data: Any) -> Cost:
         """What one step costs."""

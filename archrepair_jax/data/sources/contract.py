@@ -22,8 +22,9 @@ class DataSettings:
             has none of its own.
         test_fraction: likewise for the test split; both shares are of the whole, the rest is for training.
         labels: how many labelled images a repair has for everything together: ``LEARNT`` of them to learn from, the
-            others to choose and to accept by; drawn from the train split, whose ``rest`` a network without weights
-            learns from. 0 for the train and the validation split as they are.
+            others to choose and to accept by, as long as enough are left to accept by (``repair.guard.fewest``); drawn
+            from the train split, whose ``rest`` a network without weights learns from. 0 for the train and the
+            validation split as they are.
         clean_images: how many images of the rest a repair is shown beside, clean alone; needs ``labels``.
         rehearsal: the test split is carved out of the training images too, for choosing settings by: the source's own
             stays unseen.
