@@ -28,7 +28,8 @@ def attempt(search: Search, trial: Trial, thinking: float) -> bool:
     trial.set_user_attr("price", search.cost(program))  # before anybody's are added up
     others = [each for each in search.study.get_trials(deepcopy=False) if each.number != trial.number]
     earlier = [each for each in others if each.number < trial.number and each.state != TrialState.FAIL]
-    if program == search.space.faulty and any(each.params == trial.params for each in earlier):
+    first = program == search.space.faulty and "proposed" not in trial.user_attrs
+    if first and any(each.params == trial.params for each in earlier):
         return end(search, trial, "known")  # two workers who began at once have both put it in the queue
     if not search.space.fits(program):
         return end(search, trial, "unfit")

@@ -62,7 +62,7 @@ def proposed(search: Search) -> Trial | None:
                 continue
             if found is None:
                 return None
-            study.enqueue_trial(dict(found))
+            study.enqueue_trial(dict(found), user_attrs={"proposed": True})
         if technique.sampler:
             study.sampler = technique.sampler(search.seed + len(known))
         study.pruner = technique.pruner()

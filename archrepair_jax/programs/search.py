@@ -75,14 +75,14 @@ def chosen(search: Search) -> tuple[Program, str]:
     """The program that a search comes to, and a word on it; the faulty one where no other can be shown to be better.
 
     That is the one with the best score. Where a technique asks for ``fresh`` runs, these alone speak for a program, and
-    their mean has to be above the faulty program's score.
+    their mean has to be above that of the faulty program's runs.
     """
     runs: dict[Program, list[float]] = {}
     for trial in trials.paid(search.study.get_trials(deepcopy=False)):
         if trial.state == TrialState.COMPLETE:
             runs.setdefault(search.space.program(trial.params), []).append(trial.user_attrs["score"])
     faulty, fresh = search.space.faulty, search.technique.fresh
-    before = runs.get(faulty, [WORST[search.data.metric]])[0]
+    before = float(np.mean(runs.get(faulty, [WORST[search.data.metric]])))
     sure = {own: float(np.mean(scores[1:] if fresh else scores)) for own, scores in runs.items() if len(scores) > fresh}
     best = max(sure, key=sure.__getitem__, default=faulty)
     if best == faulty or not sure[best] > before:

@@ -13,7 +13,7 @@ from archrepair_jax.programs.symptoms import observe
 from archrepair_jax.programs.techniques import TECHNIQUES
 from archrepair_jax.programs.techniques.autotrainer import remedied, symptom
 from archrepair_jax.programs.techniques.contract import Tried
-from archrepair_jax.programs.techniques.guided import guided
+from archrepair_jax.programs.techniques.guided import STEADY, guided
 from archrepair_jax.programs.techniques.local import neighbours
 from archrepair_jax.programs.techniques.samplers import placed
 from archrepair_jax.programs.techniques.suspicions import suspicions
@@ -122,6 +122,39 @@ def test_ours_keeps_back_what_confirming_costs():
     except StopIteration:
         pass
     assert scores[-1] == scores[-2] and scores[-1][0] != own.origin or all(score == 0.5 for _, score in scores)
+
+
+def play(technique: str, own, scores, budget: float = 20.0):
+    """Plays a technique's moves; ``scores`` gives one for values and how often they were tried before."""
+    moves = TECHNIQUES[technique].moves(own, np.random.default_rng(0))
+    values, tried, left = next(moves), [], budget
+    try:
+        while True:
+            left -= 1.1 * values["epochs"] / own.faulty.epochs
+            score = scores(values, sum(values == each for each in tried))
+            tried.append(values)
+            values = moves.send(Tried(values, score, symptoms=WELL, left=left))
+    except StopIteration:
+        return tried
+
+
+def test_ours_finds_faults_that_help_only_together():
+    own = where(HEALTHY.changed({"act2": "linear", "ki1": "ones"}))
+    tried = play("guided", own, lambda values, _: float(values["act2"] == "softmax" and values["ki1"] != "ones"))
+    assert len(tried) <= 3 + STEADY and tried[-1] == tried[-STEADY] and tried[-1]["act2"] == "softmax"
+
+
+def test_ours_leaves_what_was_only_lucky_the_faulty_program_too():
+    own = where()
+
+    def scores(values, before):
+        if values["lr"] == own.faulty.lr * 10:
+            return 0.9
+        return 1.0 if values == own.origin and not before else 0.4
+
+    tried = play("guided", own, scores)
+    assert tried[:2] == [own.origin, own.origin]  # perfect at first, and tried again
+    assert tried[-1]["lr"] == own.faulty.lr * 10 and tried[-1] == tried[-2]
 
 
 @pytest.mark.parametrize(

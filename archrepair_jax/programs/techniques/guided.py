@@ -1,10 +1,12 @@
-"""Ours: local search by single edits, in the order in which symptoms suggest them.
+"""Ours: what symptoms suggest, all of it at once, then local search by single edits in the order of suspicion.
 
-A trial that shows nothing after a third of its training is stopped. What comes out best is trained again with fresh
-seeds, for which budget is kept back, and these runs alone speak for it.
+Faults come in company, and then no single edit helps; what a patch does not need is taken back afterwards, as from
+every technique's. A trial that shows nothing after a third of its training is stopped. What is best is trained again on
+fresh seeds, for which budget is kept back, and these runs alone speak for it.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,15 @@ from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
-from archrepair_jax.programs.layers import Value
 from archrepair_jax.programs.space import Space
 from archrepair_jax.programs.techniques.contract import Moves, Technique, Tried, Values
 from archrepair_jax.programs.techniques.local import shuffled
 from archrepair_jax.programs.techniques.suspicions import suspicions
 
-FRESH = 2
+FRESH, STEADY = 2, 6  # runs that confirm a program, and of one that is perfect so many in all
+HEAVY, CERTAIN = 4.0, 9.0  # weights of what is suspicious and not only often better, and of what cannot be meant
 FURTHER = 0.02  # of the loss
-PERFECT = 0.995  # an accuracy that is not worth improving; an error is never that small
+PERFECT = 0.995  # an accuracy that is not worth improving, or the share of the faulty program's error that is gone
 
 
 def margin(score: float) -> float:
@@ -54,43 +56,89 @@ class Hopeless(BasePruner):
         return now <= there if stayed and best.value < PERFECT else now < there - margin(there)
 
 
-def better(seen: Tried, best: Tried) -> bool:
-    """Whether a trial is better by a margin; or as good, and its loss, of the same kind, has fallen clearly further."""
-    if seen.stopped or abs(seen.score - best.score) > margin(best.score):
-        return not seen.stopped and seen.score > best.score
-    alike = seen.values.get("loss") == best.values.get("loss")
-    return alike and fallen(seen.symptoms) > fallen(best.symptoms) + FURTHER
+@dataclasses.dataclass
+class Candidate:
+    """Values that were tried, how their first training went, and the scores of all of them."""
+
+    seen: Tried
+    scores: list[float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.scores))
+
+
+def better(new: Candidate, old: Candidate) -> bool:
+    """Whether one is better by a margin; or as good, and its loss, of the same kind, has fallen clearly further."""
+    if new.seen.stopped or abs(new.mean - old.mean) > margin(old.mean):
+        return not new.seen.stopped and new.mean > old.mean
+    alike = new.seen.values.get("loss") == old.seen.values.get("loss")
+    return alike and fallen(new.seen.symptoms) > fallen(old.seen.symptoms) + FURTHER
 
 
 def guided(space: Space, random: np.random.Generator) -> Moves:
-    """Moves to every edit that is better by a margin, and confirms where that leads."""
-    current = space.origin
-    best = yield current
-    left, known = best.left, [current]
+    """Moves to every edit that is better by a margin, and confirms where that leads, until the budget is spent.
+
+    What is confirmed to be worse than it seemed makes room for the next best, the faulty program among them.
+    """
+    first = yield space.origin
+    current = Candidate(first, [first.score])
+    known, left = [current], first.left
     while True:
-        for values in ordered(space, current, best, random):
-            needed = cost(space, values) + FRESH * max(cost(space, values), cost(space, current))
-            if values in known or needed > left:
-                continue
-            known.append(values)
-            seen = yield values
-            left = seen.left
-            if better(seen, best):
-                current, best = values, seen
-                break
+        values = following(space, known, current, left, random)
+        if values is None:
+            return
+        seen = yield values
+        left = seen.left
+        if values == current.seen.values:
+            current.scores.append(seen.score)
+            current = best_of(space, known, current, left)
         else:
-            break
-        if best.score >= PERFECT:
-            runs = [best.score]
-            for _ in range(FRESH):
-                seen = yield current
-                runs.append(seen.score)
-            left, best = seen.left, Tried(current, float(np.mean(runs)), symptoms=best.symptoms, left=seen.left)
-            if best.score >= PERFECT:
-                return
-    if current != space.origin:
-        for _ in range(FRESH):
-            yield current
+            known.append(Candidate(seen, [seen.score]))
+            current = known[-1] if better(known[-1], current) else current
+
+
+def best_of(space: Space, known: list[Candidate], current: Candidate, left: float) -> Candidate:
+    """The current one, or one whose mean is above it by a margin and that can still be confirmed."""
+    needed = current.mean + margin(current.mean)
+    rivals = [each for each in known if not each.seen.stopped and each.mean > needed]
+    payable = [each for each in rivals if FRESH * cost(space, each.seen.values) <= left]
+    return current if perfect(current, known[0]) else max(payable, key=lambda each: each.mean, default=current)
+
+
+def perfect(own: Candidate, faulty: Candidate) -> bool:
+    """Whether there is nothing left to improve; of the faulty program's error a trace may be left."""
+    return own.mean >= (PERFECT if own.mean >= 0 else (1 - PERFECT) * faulty.mean)
+
+
+def following(
+    space: Space, known: list[Candidate], current: Candidate, left: float, random: np.random.Generator
+) -> Values | None:
+    """What to try next: what is perfect again, else something new, else the best again; None for nothing."""
+    own, tried = current.seen.values, [each.seen.values for each in known]
+    again = own if cost(space, own) <= left else None
+    runs = len(current.scores)
+    if perfect(current, known[0]) and again:
+        return again if runs < STEADY else None
+    missing = max(1 + FRESH - runs, 0) * cost(space, own)
+    for values in (*bundles(space, known[0].seen), *ordered(space, current.seen, random)):
+        if values not in tried and cost(space, values) + max(FRESH * cost(space, values), missing) <= left:
+            return values
+    return again if runs <= FRESH and own != space.origin else None
+
+
+def bundles(space: Space, seen: Tried) -> Iterator[Values]:
+    """A single edit that is all but certain; then all fields at their most suspicious one, if heavy, and if any.
+
+    Epochs stay as they are, so that a bundle costs what the program did.
+    """
+    found = suspicions(space, space.program(seen.values), seen.symptoms)
+    yield from ({**seen.values, each.field: each.value} for each in found[:1] if each.weight >= CERTAIN)
+    for least in (HEAVY, 0.0):
+        heaviest = {each.field: each.value for each in reversed(found) if each.weight >= least}
+        bundle = {**seen.values, **heaviest} | {name: own for name, own in seen.values.items() if name == "epochs"}
+        if space.fits(space.program(bundle)):
+            yield bundle
 
 
 def cost(space: Space, values: Values) -> float:
@@ -98,11 +146,11 @@ def cost(space: Space, values: Values) -> float:
     return 1.1 * values["epochs"] / space.faulty.epochs if "epochs" in values else 1.1
 
 
-def ordered(space: Space, values: Values, seen: Tried, random: np.random.Generator) -> list[dict[str, Value]]:
+def ordered(space: Space, seen: Tried, random: np.random.Generator) -> Iterator[Values]:
     """Single edits: suspicious ones first, then all others in random order."""
-    program = space.program(values)
-    first = [{**values, each.field: each.value} for each in suspicions(space, program, seen.symptoms)]
-    return first + [each for each in shuffled(space, values, random) if each not in first]
+    found = suspicions(space, space.program(seen.values), seen.symptoms)
+    yield from ({**seen.values, each.field: each.value} for each in found)
+    yield from shuffled(space, seen.values, random)
 
 
 GUIDED = {
