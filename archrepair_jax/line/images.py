@@ -302,14 +302,11 @@ class Images:
 
     def repair(self, problem: Problem, method: str, last: None, loop: Loop) -> Repair:
         settings, own, key = self.settings.repair, self.settings.of(method), self.key(method)
-
-        def run(problem: Problem, loop: Loop) -> Repair:
-            return METHODS[method].run(problem, settings, own, key, loop)
-
         if problem.guard.count < settings.guard.fewest:
+            run = METHODS[method].settled(problem, settings, own, key, loop)
             return cross_fitted(problem, settings.guard, run, loop)
         with loop.ledger.set_aside(guard_price(problem, settings.guard, loop.devices)):
-            return run(problem, loop)
+            return METHODS[method].run(problem, settings, own, key, loop)
 
     def accept(self, problem: Problem, repair: Repair, folder: WorkFolder, loop: Loop) -> Verdict:
         return accept(problem, repair, self.settings.repair.guard, loop)

@@ -86,6 +86,7 @@ def race(methods: Mapping[str, Method]) -> Method:
         story,
         TRACE,
         lambda own: own.methods,
+        functools.partial(raced, methods),
     )
 
 
@@ -102,10 +103,10 @@ def fits(methods: Mapping[str, Method], plan: Plan, name: str) -> str | None:
         return str(error)
 
 
-def run(
+def raced(
     methods: Mapping[str, Method], problem: Problem, settings: RepairSettings, own: Team, key: jax.Array, loop: Loop
-) -> Repair:
-    """The rounds, and the winner's repair."""
+) -> Callable[[Problem, Loop], Repair]:
+    """The rounds, and what the winner does."""
     plan = Plan(
         settings, own, problem.network, problem.block, loop.devices, rows(problem), bool(problem.suspiciousness)
     )
@@ -123,8 +124,19 @@ def run(
         told.append([each.told(name) for name, each in tried.items()])
         left = sorted(left, key=lambda name: -tried[name].gain)[: len(left) // 2]
     (won,) = left
-    repair = methods[won].run(problem, settings, own.others[won], named(key, won), loop)
-    return dataclasses.replace(repair, trace={"racers": racers, "race": told, "won": won, "of": repair.trace})
+
+    def repair(problem: Problem, loop: Loop) -> Repair:
+        made = methods[won].run(problem, settings, own.others[won], named(key, won), loop)
+        return dataclasses.replace(made, trace={"racers": racers, "race": told, "won": won, "of": made.trace})
+
+    return repair
+
+
+def run(
+    methods: Mapping[str, Method], problem: Problem, settings: RepairSettings, own: Team, key: jax.Array, loop: Loop
+) -> Repair:
+    """The rounds, and the winner's repair."""
+    return raced(methods, problem, settings, own, key, loop)(problem, loop)
 
 
 @dataclasses.dataclass(frozen=True)

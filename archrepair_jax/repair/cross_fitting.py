@@ -25,7 +25,7 @@ FOLDS, SHARE = 4, 0.5  # and of the budget what all folds together may spend
 def cross_fitted(
     problem: Problem, settings: GuardSettings, run: Callable[[Problem, Loop], Repair], loop: Loop
 ) -> Repair:
-    """The repair from all images, with what the folds say of it; ``run`` is the method.
+    """The repair from all images, with what the folds say of it; ``run`` is the method, its race run if it is one.
 
     A fold whose other images hold no failure, or nothing else, shows nothing and counts as left unchanged.
     """

@@ -91,6 +91,8 @@ class Method:
         trace: JSON Schemas of what the trace holds, by name.
         others: from its own settings to the methods that it runs; if there are any, ``run`` and ``check`` get a
             ``Team`` in place of its own settings.
+        settle: takes what ``run`` does, makes the choice that repairs of parts of a problem share, as which method wins
+            a race, and gives the rest as ``repair(problem, loop)``; None where there is no such choice.
     """
 
     name: str
@@ -102,3 +104,12 @@ class Method:
     story: Callable[[Mapping[str, Any]], list[str]] = lambda trace: []
     trace: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     others: Callable[[Any], tuple[str, ...]] = lambda own: ()
+    settle: Callable[..., Callable[[Problem, Loop], Repair]] | None = None
+
+    def settled(
+        self, problem: Problem, settings: RepairSettings, own: Any, key: PRNGKeyArray, loop: Loop
+    ) -> Callable[[Problem, Loop], Repair]:
+        """``run`` for parts of a problem, after the choice that they share."""
+        if self.settle:
+            return self.settle(problem, settings, own, key, loop)
+        return lambda problem, loop: self.run(problem, settings, own, key, loop)

@@ -12,6 +12,7 @@ from archrepair_jax.errors import InputError
 from archrepair_jax.line.settings import Settings
 from archrepair_jax.repair import METHODS
 from archrepair_jax.repair.auto import AutoSettings
+from archrepair_jax.repair.cross_fitting import cross_fitted
 from archrepair_jax.repair.fine_tuning import NetworkTuningSettings
 from archrepair_jax.repair.method import Plan, Team
 from archrepair_jax.repair.settings import GuardSettings, RepairSettings
@@ -124,3 +125,16 @@ def test_who_cannot_race(name):
     auto = dataclasses.replace(Settings().methods["auto"], methods=(name,))
     with pytest.raises(InputError, match=f"methods.auto.methods cannot hold '{name}'"):
         Settings(methods={"auto": auto})
+
+
+@pytest.mark.slow
+def test_where_repairs_are_cross_fitted_one_race_speaks_for_all_folds(problem):
+    own, ledger, names = team("fine_tune_block", "fine_tune_last"), Ledger(6_400), []
+    loop = Loop(ONE, lambda name, *_: names.append(name), ledger=ledger)
+    run = AUTO.settled(problem, SETTINGS, own, jax.random.key(0), loop)
+    assert {name.split(":")[0] for name in names} == {"fine_tune_block0", "fine_tune_last0"}
+    names.clear()
+    repair = cross_fitted(problem, SETTINGS.guard, run, loop)
+    assert set(names) == {"tuning", *(f"fold {number}: tuning" for number in range(1, 5))}
+    assert repair.seen["folds"] == 4 and repair.trace["won"] in own.others
+    assert ledger.spent.passes <= ledger.limit.passes
