@@ -136,7 +136,7 @@ class Repair:
     variables: Variables
     start: Variables | None
     trace: dict[str, Any] = dataclasses.field(default_factory=dict)
-    seen: dict[str, Any] | None = None
+    seen: dict[str, Any] | None = dataclasses.field(default=None, kw_only=True)
 
 
 def logits(network: Network, variables: Variables, images: UInt8[np.ndarray, "N H W C"], devices: Devices):
