@@ -58,8 +58,7 @@ def in_front(report: Report, drawn: Collection[str]) -> list[str]:
     return [
         "### An image in front of the block, and behind it",
         f"One whose label is {names[first['label']]}, above as it comes in and below as it goes on. It is image "
-        f"{first['image']} of the guard's, of which nothing has learned, drawn by lot from those that the original "
-        f"gets {hard}.",
+        f"{first['image']} of the guard's, drawn by lot from those that the original gets {hard}.",
         bullets(lines),
     ]
 
